@@ -1,0 +1,116 @@
+"""What a contributor and CI run: ``nox`` for the usual checks, ``nox --list`` for all of them.
+
+uv creates the environments when it is installed; plain virtualenv and pip work as well.
+"""
+
+import os
+import shutil
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.2.9"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.download_python = "never"
+nox.options.sessions = ["lint", "types", "tests", "build"]
+
+ROOT = Path(__file__).parent
+PLUGINS = sorted(path.parent for path in ROOT.glob("plugins/*/pyproject.toml"))
+PYPROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
+CONSTRAINTS = str(ROOT / "constraints.txt")
+PYTHONS = ["3.11", "3.12", "3.13"]
+
+# pip compiles what it installs, uv only when told to. Where PYTHONDONTWRITEBYTECODE is set, each start of a
+# program would compile all its imports.
+os.environ.setdefault("UV_COMPILE_BYTECODE", "1")
+
+
+def install_group(session: nox.Session, group: str) -> None:
+    """Install a dependency group of the root pyproject at the constrained versions."""
+    session.install("-c", CONSTRAINTS, *nox.project.dependency_groups(PYPROJECT, group))
+
+
+def install_all(session: nox.Session, *arguments: str) -> None:
+    """Install the core with what its tests need, and every plugin, all editable."""
+    plugins = [argument for plugin in PLUGINS for argument in ("-e", str(plugin))]
+    session.install(*arguments, "-e", ".[testing,examples,pandas]", *plugins)
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """Run the tests and measure what they cover."""
+    install_all(session, "-c", CONSTRAINTS, "coverage[toml]")
+    session.run("coverage", "erase")
+    session.run("coverage", "run", "-m", "pytest", *session.posargs)
+    session.run("coverage", "combine", "-q")
+    session.run("coverage", "report")
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style, format, the import contracts and the changelog fragments."""
+    install_group(session, "lint")
+    session.install("-c", CONSTRAINTS, "-e", ".")
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+    session.run("lint-imports")
+    session.run("towncrier", "build", "--draft", "--version", "draft", silent=True)
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check the types of the core, of every plugin and of this file."""
+    install_group(session, "types")
+    install_all(session, "-c", CONSTRAINTS)
+    session.run("mypy")
+    for sources in sorted(ROOT.glob("plugins/*/src")):
+        if any(sources.rglob("*.py")):
+            session.run("mypy", str(sources))
+    if (ROOT / "tests" / "typing").is_dir():
+        session.run("mypy", "tests/typing")
+
+
+@nox.session
+def build(session: nox.Session) -> None:
+    """Build every distribution, install the wheels into an empty environment and use them there."""
+    install_group(session, "build")
+    folder = Path(session.create_tmp()).resolve()
+    wheels = folder / "wheels"
+    shutil.rmtree(wheels, ignore_errors=True)
+    for source in (ROOT, *PLUGINS):
+        session.run("python", "-m", "build", "--outdir", str(wheels), str(source), silent=True)
+
+    session.run("python", "-m", "venv", "--clear", str(folder / "empty"))
+    scripts = folder / "empty" / ("Scripts" if os.name == "nt" else "bin")
+
+    def in_empty(program: str, *arguments: str) -> None:
+        session.run(str(scripts / program), *arguments, external=True)
+
+    built = [str(wheel) for wheel in sorted(wheels.glob("*.whl"))]
+    in_empty("pip", "install", "-q", "-c", CONSTRAINTS, *built)
+    with session.chdir(folder):
+        in_empty("hpo", "--version")
+        in_empty("hpo", "plugins")
+    contracts = [str(path) for plugin in PLUGINS for path in sorted(plugin.glob("tests/test_contract*.py"))]
+    if contracts:
+        in_empty("pip", "install", "-q", "-c", CONSTRAINTS, "pytest", "hypothesis")
+        in_empty("python", "-m", "pytest", *contracts)
+
+
+@nox.session(python=PYTHONS[0], venv_backend="uv")
+def minimums(session: nox.Session) -> None:
+    """Run the tests with the lowest versions that the pyproject files allow; needs uv."""
+    install_all(session, "--resolution", "lowest-direct")
+    session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session
+def constraints(session: nox.Session) -> None:
+    """Write constraints.txt anew: names and versions of everything that the sessions above install."""
+    session.install("uv")
+    session.run(
+        *("uv", "pip", "compile", "-q", "--upgrade", "--python-version", PYTHONS[0]),
+        *("--all-extras", "--group", "dev"),
+        *("--no-header", "--no-annotate", "--no-emit-index-url", "--no-emit-find-links"),
+        *("pyproject.toml", "-o", "constraints.txt"),
+    )

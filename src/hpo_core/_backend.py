@@ -1,0 +1,213 @@
+"""An evaluator's names made real: workload manager, launcher, metric parser, and the allocation they share."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import warnings
+import weakref
+from typing import TYPE_CHECKING
+
+from hpo_core import registry
+from hpo_core._options import build_options
+from hpo_core.allocation import AllocationRequest
+from hpo_core.events import EventLoop
+from hpo_core.exceptions import ConfigurationError, HpoError
+from hpo_core.interfaces import Capability, Launcher, MetricParser, WorkloadManager
+
+if TYPE_CHECKING:
+    from hpo_core.evaluator import Evaluator
+
+
+class Backend:
+    """What runs evaluations for one `Evaluator`.
+
+    Attributes:
+        manager: holds the allocation.
+        launcher: runs commands on it.
+        parser: makes a metric reader for each evaluation.
+        chosen: sentences on what ``auto`` chose and why.
+    """
+
+    def __init__(
+        self, manager: WorkloadManager, launcher: Launcher, parser: MetricParser, request: AllocationRequest
+    ) -> None:
+        self.manager = manager
+        self.launcher = launcher
+        self.parser = parser
+        self.request = request
+        self.chosen: tuple[str, ...] = ()
+        self._acquired = False
+        self._in_use = False
+        _OPEN.add(self)
+
+    @classmethod
+    def resolve(cls, evaluator: Evaluator) -> Backend:
+        """Find the plugins, check the combination, and make them; nothing is allocated yet.
+
+        Raises:
+            ConfigurationError: the combination makes no sense.
+            PluginError: a name is not known, or its plugin cannot be used.
+        """
+        if os.name != "posix":
+            raise ConfigurationError(
+                "running evaluations needs a POSIX system (Linux or macOS); on Windows, use WSL, "
+                "or Study.ask and Study.tell with a loop of your own"
+            )
+        manager_name, chosen = _manager_name(evaluator)
+        manager_class = registry.get(WorkloadManager, manager_name)
+        launcher_name = manager_class.default_launcher if evaluator.launcher == "auto" else evaluator.launcher
+        launcher_class = registry.get(Launcher, launcher_name)
+        _check(evaluator, manager_class, launcher_class)
+        parser_class = registry.get(MetricParser, evaluator.metric_parser)
+        spec = evaluator.metric_spec
+        backend = cls(
+            manager_class(
+                build_options(manager_class.Options, evaluator.manager_options, f"workload manager '{manager_name}'")
+            ),
+            launcher_class(
+                build_options(launcher_class.Options, evaluator.launcher_options, f"launcher '{launcher_name}'"),
+                launch_args=evaluator.launch_args or evaluator.urika_args,
+            ),
+            parser_class(
+                spec.names,
+                literal=spec.literal,
+                options=build_options(
+                    parser_class.Options,
+                    evaluator.metric_options,
+                    f"metric parser '{evaluator.metric_parser}'",
+                ),
+            ),
+            _request(evaluator),
+        )
+        backend.chosen = chosen
+        return backend
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether evaluations run where the driver's programs and files may not be."""
+        return Capability.REMOTE in self.launcher.capabilities
+
+    def begin(self, study_id: str) -> EventLoop:
+        """Start or join the allocation for a study; everything is posted to the loop that is returned.
+
+        Raises:
+            ConfigurationError: another study is using the evaluator now.
+            AllocationError: the nodes can never be had.
+        """
+        if self._in_use:
+            raise ConfigurationError(
+                "this evaluator is running another study now; give each study that runs at the same time its own"
+            )
+        events = self.manager.event_loop()
+        self.launcher.open(events, study_id)
+        if self._acquired:
+            self.manager.attach(events)
+        else:
+            self.manager.acquire(self.request, events)
+            self._acquired = True
+        self._in_use = True
+        return events
+
+    def finish(self, events: EventLoop) -> None:
+        """End a study: kill what still runs; the allocation stays."""
+        self._in_use = False
+        self.launcher.close()
+        events.close()
+
+    def close(self) -> None:
+        """Give the allocation back."""
+        _OPEN.discard(self)
+        if self._acquired:
+            self._acquired = False
+            self.manager.release()
+
+
+_OPEN: weakref.WeakSet[Backend] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    for backend in list(_OPEN):
+        backend.close()
+
+
+def _manager_name(evaluator: Evaluator) -> tuple[str, tuple[str, ...]]:
+    if evaluator.workload_manager != "auto":
+        return evaluator.workload_manager, ()
+    probed = []
+    for name in registry.names(WorkloadManager):
+        try:
+            found = registry.get(WorkloadManager, name).detect()
+        except HpoError as error:
+            probed.append(f"{name}: {error}")
+            continue
+        if found:
+            return name, (f"workload manager {name}: {found}",)
+        probed.append(name)
+    if evaluator.nodes > 1:
+        raise ConfigurationError(
+            f"nodes={evaluator.nodes}, and no workload manager was found on this machine "
+            f"(asked: {'; '.join(probed)}); name one, or install its package, such as hpo-slurm"
+        )
+    return "local", ()
+
+
+def _check(evaluator: Evaluator, manager: type[WorkloadManager], launcher: type[Launcher]) -> None:
+    """The rules for combinations of arguments; all of them are here."""
+    if manager.max_nodes is not None and evaluator.nodes > manager.max_nodes:
+        raise ConfigurationError(
+            f"nodes={evaluator.nodes} with workload_manager='{manager.name}', which has {manager.max_nodes}; "
+            "to run evaluations side by side on this machine, set num_parallel_evals"
+        )
+    if max(evaluator.nodes_per_eval, 1) > max(evaluator.nodes, 1):
+        raise ConfigurationError(
+            f"nodes_per_eval={evaluator.nodes_per_eval} is more than nodes={max(evaluator.nodes, 1)}"
+        )
+    if evaluator.nodes_per_eval > 1 and Capability.MULTI_NODE not in launcher.capabilities:
+        raise ConfigurationError(
+            f"nodes_per_eval={evaluator.nodes_per_eval}, and launcher '{launcher.name}' runs an evaluation on one node"
+        )
+    if (manager.name == "k8s") != (launcher.name == "k8s"):
+        raise ConfigurationError(
+            f"workload_manager='{manager.name}' with launcher='{launcher.name}': 'k8s' needs 'k8s' for both"
+        )
+    if manager.name == "k8s":
+        _check_k8s(evaluator)
+    elif evaluator.workload_image:
+        raise ConfigurationError(
+            f"workload_image={evaluator.workload_image!r} is for workload_manager='k8s', not '{manager.name}'"
+        )
+    if evaluator.alloc_jobid and manager.name != "slurm":
+        raise ConfigurationError(
+            f"alloc_jobid={evaluator.alloc_jobid} is for workload_manager='slurm', not '{manager.name}'"
+        )
+    if evaluator.launch_args and launcher.name == "local":
+        warnings.warn("launch_args is ignored: the launcher 'local' has no launch command", stacklevel=2)
+    nodes, width = max(evaluator.nodes, 1), max(evaluator.nodes_per_eval, 1)
+    if nodes % width and not evaluator.num_parallel_evals:
+        warnings.warn(
+            f"nodes={nodes} is no multiple of nodes_per_eval={width}: {nodes // width} evaluations run at a time",
+            stacklevel=2,
+        )
+
+
+def _check_k8s(evaluator: Evaluator) -> None:
+    if not evaluator.workload_image:
+        raise ConfigurationError("workload_manager='k8s' needs workload_image, the container image to run")
+    for name in ("launch_args", "alloc_args"):
+        if getattr(evaluator, name):
+            raise ConfigurationError(
+                f"{name} has no meaning on Kubernetes; pods are described by launcher_options (see hpo-k8s)"
+            )
+
+
+def _request(evaluator: Evaluator) -> AllocationRequest:
+    return AllocationRequest(
+        nodes=max(evaluator.nodes, 1),
+        nodes_per_eval=max(evaluator.nodes_per_eval, 1),
+        slots=evaluator.num_parallel_evals,
+        timeout_s=evaluator.alloc_timeout_s,
+        args=evaluator.alloc_args,
+        jobid=evaluator.alloc_jobid,
+    )

@@ -1,0 +1,168 @@
+"""A study's header: all that is needed to go on without the user's Python."""
+
+from __future__ import annotations
+
+import math
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hpo_core import registry
+from hpo_core._options import build_options, options_to_json
+from hpo_core._words import did_you_mean
+from hpo_core.evaluator import Evaluator
+from hpo_core.exceptions import ConfigurationError, JournalError, StudyChangedError
+from hpo_core.interfaces import Outlook, Strategy
+from hpo_core.journal import FORMAT, SYNC_POLICIES, read
+from hpo_core.space import Params
+
+
+def make_header(
+    params: Params,
+    evaluator: Evaluator | None,
+    *,
+    strategy: type[Strategy],
+    strategy_options: Mapping[str, Any],
+    seed: int,
+    name: str,
+    evaluate_defaults: bool,
+    maximize: bool | None,
+    sync: str,
+    budget: Mapping[str, Any],
+) -> dict[str, Any]:
+    """The header of a new study, checked.
+
+    Raises:
+        ConfigurationError: something is wrong.
+    """
+    if sync not in SYNC_POLICIES:
+        raise ConfigurationError(
+            f"sync={sync!r} must be one of {', '.join(map(repr, SYNC_POLICIES))}{did_you_mean(sync, SYNC_POLICIES)}"
+        )
+    if maximize is None:
+        maximize = evaluator is not None and evaluator.maximize
+    elif evaluator is not None and maximize != evaluator.maximize:
+        raise ConfigurationError(f"maximize={maximize}, and the evaluator says maximize={evaluator.maximize}")
+    return {
+        "record": "study",
+        "format": FORMAT,
+        "id": secrets.token_hex(4),
+        "name": name,
+        "hpo_core": own_version(),
+        "strategy": _strategy(strategy, strategy_options),
+        "seed": _seed(seed),
+        "budget": _budget(**budget),
+        "evaluate_defaults": evaluate_defaults,
+        "maximize": maximize,
+        "sync": sync,
+        "params": params.to_json(),
+        "evaluator": None if evaluator is None else evaluator.to_json(),
+    }
+
+
+def make_strategy(strategy: type[Strategy], params: Params, header: Mapping[str, Any], outlook: Outlook) -> Strategy:
+    """A fresh strategy as a study's header describes it."""
+    options = build_options(strategy.Options, header["strategy"]["options"], f"strategy '{strategy.name}'")
+    return strategy(params, seed=header["seed"], options=options, outlook=outlook)
+
+
+def read_header(directory: Path) -> dict[str, Any]:
+    """The header of the study in a directory.
+
+    Raises:
+        JournalError: there is no study, it is damaged, or a newer hpo-core wrote it.
+    """
+    first = next(iter(read(directory)), None)
+    if first is None or first.record.get("record") != "study":
+        raise JournalError(f"{directory} holds no study: the journal does not begin with a header")
+    if first.record["format"] > FORMAT:
+        raise JournalError(
+            f"{directory} was written by hpo-core {first.record['hpo_core']} in format {first.record['format']}; "
+            f"this one reads up to format {FORMAT}: upgrade hpo-core"
+        )
+    return first.record
+
+
+def refuse_changes(directory: Path, header: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    """Refuse to go on with a study that is not the one described now.
+
+    Raises:
+        StudyChangedError: space, command, strategy, or what the figure of merit means, differ.
+    """
+    differences = Params.from_json(header["params"]).difference(Params.from_json(wanted["params"]))
+    recorded, now = header["evaluator"] or {}, wanted["evaluator"] or {}
+    for key in (
+        "cmd",
+        "src_path",
+        "metric",
+        "metric_parser",
+        "metric_rule",
+        "metric_options",
+        "maximize",
+        "flag",
+    ):
+        if recorded.get(key) != now.get(key):
+            differences.append(f"{key}: recorded {recorded.get(key)!r}, now {now.get(key)!r}")
+    for key in ("name", "options"):
+        if header["strategy"][key] != wanted["strategy"][key]:
+            differences.append(f"strategy {key}: recorded {header['strategy'][key]!r}, now {wanted['strategy'][key]!r}")
+    if differences:
+        raise StudyChangedError(
+            f"{directory} holds another study: " + "; ".join(differences) + ". Use another directory, or "
+            f"go on with the recorded one: hpo resume {directory}",
+            differences,
+        )
+
+
+def strategy_class(strategy: str | type[Strategy]) -> type[Strategy]:
+    """The class that a name stands for; a class stands for itself."""
+    if isinstance(strategy, str):
+        return registry.get(Strategy, strategy)
+    if isinstance(strategy, type) and issubclass(strategy, Strategy):
+        return strategy
+    raise ConfigurationError(f"strategy={strategy!r} must be a name or a subclass of hpo_core.Strategy")
+
+
+def own_version() -> str:
+    """The installed version of hpo-core, or ``0`` where it is not installed."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("hpo-core")
+    except PackageNotFoundError:
+        return "0"
+
+
+def _strategy(strategy: type[Strategy], given: Mapping[str, Any]) -> dict[str, Any]:
+    options = build_options(strategy.Options, given, f"strategy '{strategy.name}'")
+    return {"name": strategy.name, "options": options_to_json(options)}
+
+
+def _seed(seed: int) -> int:
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise ConfigurationError(f"seed={seed!r} must be a whole number, 0 (random) or more")
+    return seed or secrets.randbelow(2**31 - 1) + 1
+
+
+def _budget(
+    n_trials: int | None,
+    timeout_s: float | None,
+    target: float | None,
+    patience: int | None,
+    max_failures: int | None,
+) -> dict[str, Any]:
+    for name, count in (("n_trials", n_trials), ("patience", patience), ("max_failures", max_failures)):
+        if count is not None and (isinstance(count, bool) or not isinstance(count, int) or count < 1):
+            raise ConfigurationError(f"{name}={count!r} must be a whole number, 1 or more, or None for no limit")
+    if target is not None and (isinstance(target, bool) or not isinstance(target, (int, float))):
+        raise ConfigurationError(f"target={target!r} must be a number")
+    if target is not None and not math.isfinite(target):
+        raise ConfigurationError(f"target={target!r} must be finite")
+    return {
+        "n_trials": n_trials,
+        "timeout_s": timeout_s,
+        "target": target,
+        "patience": patience,
+        "max_failures": max_failures,
+    }

@@ -1,0 +1,165 @@
+"""All trials of a study as columns: about 150 bytes a trial of ten parameters; records are views of them."""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, overload
+
+from hpo_core.command import arguments
+from hpo_core.trial import Failure, Result, State, Trial, TrialRecord, Value
+
+if TYPE_CHECKING:
+    from hpo_core.space import Params
+
+_STATES = tuple(State)
+_FAILURES = (None, *Failure)
+_ORIGINS = ("strategy", "baseline", "enqueued", "inserted")
+_NAN = math.nan
+
+
+class History(Sequence[TrialRecord]):
+    """The trials in order of their numbers; number ``n`` is item ``n - 1``.
+
+    Args:
+        space: gives flags and the codes of their values.
+        details: finds what columns don't hold (message, tail, nodes) of a finished trial by its journal offset.
+    """
+
+    def __init__(self, space: Params, details: Callable[[int], Mapping[str, Any]]) -> None:
+        self._details = details
+        self._domains = space.domains
+        self._values = {flag: array("d") for flag in space.flags}
+        self._columns = [(flag, column, space.domains[flag].code) for flag, column in self._values.items()]
+        self._metrics: dict[str, array[float]] = {}
+        self._fom, self._loss, self._duration = array("d"), array("d"), array("d")
+        self._state, self._failure, self._origin = array("b"), array("b"), array("b")
+        self._attempts, self._exit_code, self._steps = array("H"), array("i"), array("I")
+        self._offset = array("q")
+        self._tags: list[str | None] = []
+        self._rare: dict[int, dict[str, Any]] = {}
+        self.order = array("I")
+        """Numbers in order of finishing."""
+
+    def __len__(self) -> int:
+        return len(self._state)
+
+    @overload
+    def __getitem__(self, index: int) -> TrialRecord: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[TrialRecord]: ...
+    def __getitem__(self, index: int | slice) -> TrialRecord | Sequence[TrialRecord]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        if index < 0:
+            index += len(self)
+        if not 0 <= index < len(self):
+            raise IndexError(f"there are {len(self)} trials")
+        trial = self.trial(index + 1)
+        return TrialRecord(trial, None if self.running(index + 1) else self.result(index + 1))
+
+    def __iter__(self) -> Iterator[TrialRecord]:
+        return (self[i] for i in range(len(self)))
+
+    def add(self, trial: Trial) -> None:
+        """Add a trial that runs; its number must be the next one."""
+        values = trial.values
+        for flag, column, code in self._columns:
+            column.append(code(values[flag]) if flag in values else _NAN)
+        for column in (self._fom, *self._metrics.values()):
+            column.append(_NAN)
+        self._loss.append(math.inf)
+        self._duration.append(0.0)
+        self._state.append(0)
+        self._failure.append(0)
+        self._origin.append(_ORIGINS.index(trial.origin))
+        self._attempts.append(1)
+        self._exit_code.append(-1000)
+        self._steps.append(0)
+        self._offset.append(-1)
+        self._tags.append(None if trial.tag == f"point{trial.number}" else trial.tag)
+        rare = {
+            name: value
+            for name in ("parent", "fidelity", "nodes", "info")
+            if (value := getattr(trial, name)) is not None and value != {}
+        }
+        if rare:
+            self._rare[trial.number] = rare
+
+    def finish(self, number: int, result: Result, offset: int) -> None:
+        """Enter the result of a trial, and where the journal has the rest of it."""
+        i = number - 1
+        self._fom[i], self._loss[i], self._duration[i] = result.fom, result.loss, result.duration_s
+        self._state[i] = _STATES.index(result.state)
+        self._failure[i] = _FAILURES.index(result.failure)
+        self._attempts[i] = result.attempts
+        self._exit_code[i] = -1000 if result.exit_code is None else result.exit_code
+        self._steps[i] = result.steps
+        self._offset[i] = offset
+        for name, value in result.metrics.items():
+            if name not in self._metrics:
+                self._metrics[name] = array("d", [_NAN]) * len(self)
+            self._metrics[name][i] = value
+        self.order.append(number)
+
+    def trial(self, number: int) -> Trial:
+        """What was asked."""
+        i = number - 1
+        domains = self._domains
+        values: dict[str, Value] = {
+            flag: domains[flag].from_code(column[i]) for flag, column in self._values.items() if column[i] == column[i]
+        }
+        return Trial(
+            number=number,
+            values=values,
+            arguments=arguments(self._domains, values),
+            tag=self._tags[i] or f"point{number}",
+            origin=_ORIGINS[self._origin[i]],
+            **self._rare.get(number, {}),
+        )
+
+    def result(self, number: int) -> Result:
+        """How it ended; what is not in the columns is read from the journal."""
+        i = number - 1
+        failed = self._failure[i] != 0
+        more = self._details(self._offset[i]) if failed or self._state[i] != 1 else {}
+        return Result(
+            state=_STATES[self._state[i]],
+            fom=self._fom[i],
+            loss=self._loss[i],
+            metrics={name: column[i] for name, column in self._metrics.items() if column[i] == column[i]},
+            failure=_FAILURES[self._failure[i]],
+            message=more.get("message", ""),
+            exit_code=None if self._exit_code[i] == -1000 else self._exit_code[i],
+            duration_s=self._duration[i],
+            attempts=self._attempts[i],
+            nodes=tuple(more.get("nodes", ())),
+            steps=self._steps[i],
+            tail=more.get("tail", ""),
+        )
+
+    def running(self, number: int) -> bool:
+        """Whether it has no result yet."""
+        return self._state[number - 1] == 0
+
+    def open_numbers(self) -> list[int]:
+        """The numbers of all trials without a result."""
+        return [i + 1 for i, state in enumerate(self._state) if state == 0]
+
+    def fom(self, number: int) -> float:
+        """Its figure of merit, NaN where there is none."""
+        return self._fom[number - 1]
+
+    def loss(self, number: int) -> float:
+        """Its loss, infinite where there is none."""
+        return self._loss[number - 1]
+
+    def counts(self) -> dict[State, int]:
+        """How many trials are in each state."""
+        return {state: self._state.count(code) for code, state in enumerate(_STATES)}
+
+    def failures(self) -> dict[Failure, int]:
+        """How many trials failed in each class."""
+        found = {failure: self._failure.count(code) for code, failure in enumerate(_FAILURES) if failure}
+        return {failure: count for failure, count in found.items() if count}

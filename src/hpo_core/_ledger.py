@@ -1,0 +1,335 @@
+"""What was asked and what came of it: numbers trials, records them, tells the strategy, knows the best."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import deque
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from hpo_core import journal as journal_module
+from hpo_core._history import History
+from hpo_core.command import arguments
+from hpo_core.exceptions import JournalError, SpaceError
+from hpo_core.interfaces import Capability, Strategy
+from hpo_core.journal import Journal, Line, number
+from hpo_core.space import Params
+from hpo_core.trial import Failure, Pause, Proposal, Report, Result, State, Trial, Value
+
+
+class Ledger:
+    """The state of a study that is on disk, and the strategy that goes with it.
+
+    Args:
+        directory: the study's directory.
+        space: the search space.
+        strategy: fresh; `replay` brings it to where the journal is.
+        sign: 1.0 when minimising, -1.0 when maximising.
+    """
+
+    def __init__(self, directory: Path, space: Params, strategy: Strategy, sign: float) -> None:
+        self.directory = directory
+        self.space = space
+        self.strategy = strategy
+        self.sign = sign
+        self.journal: Journal | None = None
+        self.history = History(space, self._details)
+        self.asked = 0
+        """Trials asked to run, retries and inserted ones not counted."""
+        self.failed_in_a_row = 0
+        self.since_best = 0
+        """Trials finished since the best was found."""
+        self.best: int | None = None
+        """Number of the best trial."""
+        self.elapsed_s = 0.0
+        """Time that the study ran, from the first launch, over all its sessions."""
+        self.repeats: dict[int, int] = {}
+        """Attempts made so far of trials that are open."""
+        self.budget: dict[str, Any] | None = None
+        """The budget of the last resumption, if there was one."""
+        self.notes: list[str] = []
+        self._queue: deque[tuple[Proposal, str]] = deque()
+        self._told = 0
+        self._untold: deque[tuple[Trial, Result]] = deque()
+        self._in_step = True
+
+    # Asking
+
+    def enqueue(self, values: Mapping[str, Value]) -> None:
+        """Put a point before whatever the strategy proposes.
+
+        Raises:
+            SpaceError: it is no valid point.
+        """
+        self._queue.append((Proposal(self.space.canonical(values)), "enqueued"))
+
+    def begin_with(self, values: Mapping[str, Value]) -> None:
+        """Put the default point before everything else."""
+        self._queue.appendleft((Proposal(values), "baseline"))
+
+    @property
+    def queued(self) -> bool:
+        """Whether points wait that the strategy need not be asked for."""
+        return bool(self._queue)
+
+    def next_queued(self) -> Trial:
+        """The next waiting point as a trial, recorded (but not flushed)."""
+        return self.admit(*self._queue.popleft(), told=self._told)
+
+    @property
+    def told(self) -> int:
+        """Results that the strategy has heard of: a strategy's answer is a function of these and its asks."""
+        return self._told
+
+    def admit(self, proposal: Proposal, origin: str, *, told: int) -> Trial:
+        """Make a trial of a proposal: check it, number it, record it (not flushed).
+
+        Raises:
+            SpaceError: the proposal is no valid point; a strategy that does this is broken.
+        """
+        try:
+            values = self.space.canonical(proposal.values)
+        except SpaceError as error:
+            raise SpaceError(f"strategy '{self.strategy.name}' proposed an invalid point: {error}") from error
+        trial_number = len(self.history) + 1
+        trial = Trial(
+            number=trial_number,
+            values=values,
+            arguments=arguments(self.space.domains, values),
+            tag=proposal.tag or self.strategy.tag(trial_number),
+            origin=origin,
+            parent=proposal.parent,
+            fidelity=proposal.fidelity,
+            nodes=proposal.nodes,
+            info=proposal.info,
+        )
+        self._append(_asked_record(trial, told))
+        self._enter(trial)
+        return trial
+
+    # Recording
+
+    def attempted(self, trial: Trial, attempt: int, result: Result) -> None:
+        """Record an attempt that is not the trial's last."""
+        self.repeats[trial.number] = attempt
+        record = {"record": "attempt", "trial": trial.number, "attempt": attempt, **_result_record(result)}
+        self._append(record)
+
+    def finish(self, trial: Trial, result: Result) -> None:
+        """Record a result (not flushed); the strategy hears of it from `tell_all`, after the flush."""
+        record = {
+            "record": "finished",
+            "trial": trial.number,
+            **_result_record(result),
+            "elapsed_s": round(self.elapsed_s, 3),
+            "time": _timestamp(),
+        }
+        offset = self._append(record)
+        self._settle(trial, result, offset)
+
+    def reported(self, trial: Trial, report: Report) -> None:
+        """Record an intermediate value where the strategy listens to them (not flushed)."""
+        if Capability.REPORTS in self.strategy.capabilities:
+            metrics = {name: number(value) for name, value in report.metrics.items()}
+            self._append(
+                {
+                    "record": "report",
+                    "trial": trial.number,
+                    "step": report.step,
+                    "fom": number(report.fom),
+                    "metrics": metrics,
+                }
+            )
+
+    def note(self, kind: str, **facts: Any) -> None:
+        """Record something that is no trial, such as a stop or a resumption."""
+        self._append({"record": kind, **facts, "time": _timestamp()})
+
+    def flush(self) -> None:
+        """Put all records on disk."""
+        if self.journal is not None:
+            self.journal.flush()
+
+    def untold(self) -> list[tuple[Trial, Result]]:
+        """Results that are recorded and that the strategy has not heard of; they count as told from now on."""
+        waiting = list(self._untold)
+        self._untold.clear()
+        self._told += len(waiting)
+        return waiting
+
+    def tell_all(self) -> None:
+        """Tell the strategy of everything that is recorded."""
+        for trial, result in self.untold():
+            self.strategy.tell(trial, result)
+
+    # Replaying
+
+    def replay(self, lines: Iterable[Line]) -> None:
+        """Bring history and strategy to where the journal is.
+
+        The strategy is asked and told again in the recorded order. When its proposals differ from the recorded
+        ones (another version, a strategy that is not deterministic), it is only told from then on.
+        """
+        for line in lines:
+            record = line.record
+            kind = record["record"]
+            if kind == "asked":
+                self._replay_asked(record)
+            elif kind == "finished":
+                trial = self.history.trial(record["trial"])
+                self._settle(trial, _result_from(record, self.sign), line.offset)
+                self.elapsed_s = record.get("elapsed_s", self.elapsed_s)
+            elif kind == "attempt":
+                self.repeats[record["trial"]] = record["attempt"]
+            elif kind == "report":
+                self._replay_report(record)
+            elif kind == "enqueued":
+                self._queue.append((Proposal(record["values"]), "enqueued"))
+            elif kind == "resumed":
+                self.budget = record["budget"]
+            elif kind == "stopped":
+                self.elapsed_s = record.get("elapsed_s", self.elapsed_s)
+        self.tell_all()
+
+    def _replay_asked(self, record: Mapping[str, Any]) -> None:
+        proposal = Proposal(
+            record["values"],
+            parent=record.get("parent"),
+            fidelity=record.get("fidelity"),
+            nodes=record.get("nodes"),
+            tag=record["tag"],
+            info=record.get("info", {}),
+        )
+        origin = record["origin"]
+        while self._told < record["told"] and self._untold:
+            trial, result = self._untold.popleft()
+            self._told += 1
+            self.strategy.tell(trial, result)
+        if origin == "enqueued" and self._queue:
+            self._queue.popleft()
+        if origin == "strategy" and self._in_step:
+            again = self.strategy.ask()
+            self._in_step = not isinstance(again, Pause) and dict(again.values) == dict(proposal.values)
+            if not self._in_step:
+                self.notes.append(
+                    f"strategy '{self.strategy.name}' does not repeat its proposals from trial {record['trial']} on: "
+                    "it goes on from the recorded results alone"
+                )
+        self._enter(
+            Trial(
+                number=record["trial"],
+                values=proposal.values,
+                arguments=arguments(self.space.domains, proposal.values),
+                tag=proposal.tag,
+                origin=origin,
+                parent=proposal.parent,
+                fidelity=proposal.fidelity,
+                nodes=proposal.nodes,
+                info=proposal.info,
+            )
+        )
+
+    def _replay_report(self, record: Mapping[str, Any]) -> None:
+        metrics = {name: float(value) for name, value in record["metrics"].items()}
+        report = Report(record["step"], metrics, float(record["fom"]))
+        self.strategy.report(self.history.trial(record["trial"]), report)
+
+    # Inside
+
+    def _enter(self, trial: Trial) -> None:
+        if trial.number != len(self.history) + 1:
+            raise JournalError(f"trial {trial.number} is recorded where {len(self.history) + 1} is due")
+        self.history.add(trial)
+        self.asked += trial.origin != "inserted"
+
+    def _settle(self, trial: Trial, result: Result, offset: int) -> None:
+        self.history.finish(trial.number, result, offset)
+        self.repeats.pop(trial.number, None)
+        self._untold.append((trial, result))
+        self.failed_in_a_row = self.failed_in_a_row + 1 if result.state is State.FAILED else 0
+        if result.ok and (self.best is None or result.loss < self.history.loss(self.best)):
+            self.best, self.since_best = trial.number, 0
+        else:
+            self.since_best += 1
+
+    def _append(self, record: Mapping[str, Any]) -> int:
+        return -1 if self.journal is None else self.journal.append(record)
+
+    def _details(self, offset: int) -> Mapping[str, Any]:
+        if offset < 0:
+            return {}
+        self.flush()
+        return journal_module.read_at(self.directory, offset)
+
+
+def baseline(space: Params, seed: int) -> dict[str, Value]:
+    """The default point; what has no default is drawn, once for a seed."""
+    return space.baseline(random.Random(seed))
+
+
+def _asked_record(trial: Trial, told: int) -> dict[str, Any]:
+    record: dict[str, Any] = {
+        "record": "asked",
+        "trial": trial.number,
+        "tag": trial.tag,
+        "origin": trial.origin,
+        "values": dict(trial.values),
+        "arguments": " ".join(trial.arguments),
+        "told": told,
+    }
+    for name in ("parent", "fidelity", "nodes"):
+        if getattr(trial, name) is not None:
+            record[name] = getattr(trial, name)
+    if trial.info:
+        record["info"] = dict(trial.info)
+    record["time"] = _timestamp()
+    return record
+
+
+def _result_record(result: Result) -> dict[str, Any]:
+    record: dict[str, Any] = {"state": result.state.value}
+    if not math.isnan(result.fom):
+        record["fom"] = number(result.fom)
+    if result.metrics:
+        record["metrics"] = {name: number(value) for name, value in result.metrics.items()}
+    if result.failure is not None:
+        record["failure"] = result.failure.value
+        record["message"] = result.message
+    if result.exit_code is not None:
+        record["exit_code"] = result.exit_code
+    record["duration_s"] = round(result.duration_s, 6)
+    record["attempts"] = result.attempts
+    if result.nodes:
+        record["nodes"] = list(result.nodes)
+    if result.steps:
+        record["steps"] = result.steps
+    if result.tail:
+        record["tail"] = result.tail
+    return record
+
+
+def _result_from(record: Mapping[str, Any], sign: float) -> Result:
+    state = State(record["state"])
+    fom = float(record.get("fom", math.nan))
+    usable = state in (State.DONE, State.STOPPED) and math.isfinite(fom)
+    return Result(
+        state=state,
+        fom=fom,
+        loss=sign * fom if usable else math.inf,
+        metrics={name: float(value) for name, value in record.get("metrics", {}).items()},
+        failure=Failure(record["failure"]) if "failure" in record else None,
+        message=record.get("message", ""),
+        exit_code=record.get("exit_code"),
+        duration_s=record["duration_s"],
+        attempts=record["attempts"],
+        nodes=tuple(record.get("nodes", ())),
+        steps=record.get("steps", 0),
+        tail=record.get("tail", ""),
+    )
+
+
+def _timestamp() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

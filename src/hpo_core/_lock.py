@@ -1,0 +1,112 @@
+"""One driver a study: a lock file that names its owner. No POSIX locks, which network file systems get wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+from hpo_core.exceptions import StudyLockedError
+
+NAME = "lock"
+
+
+class Lock:
+    """Held from construction to `release`.
+
+    Args:
+        directory: the study's directory.
+        force: take it over whoever holds it.
+
+    Raises:
+        StudyLockedError: another driver holds it, on another host or alive on this one.
+    """
+
+    def __init__(self, directory: Path, *, force: bool = False) -> None:
+        self._path = directory / NAME
+        self._text = json.dumps(
+            {
+                "host": socket.gethostname(),
+                "pid": os.getpid(),
+                "started": _started(os.getpid()),
+                "since": datetime.now(UTC).isoformat(timespec="seconds"),
+            }
+        )
+        own = self._path.with_name(f"{NAME}.{socket.gethostname()}.{os.getpid()}.{time.monotonic_ns()}")
+        own.write_text(self._text)
+        try:
+            self._take(own, force)
+        finally:
+            own.unlink(missing_ok=True)
+
+    def _take(self, own: Path, force: bool) -> None:
+        for _ in range(5):
+            try:
+                os.link(own, self._path)
+                return
+            except FileExistsError:
+                holder = _read(self._path)
+                if holder and not force and not _gone(holder):
+                    raise StudyLockedError(
+                        f"{self._path.parent} is in use by process {holder.get('pid')} on {holder.get('host')} "
+                        f"since {holder.get('since')}; if that driver is surely gone, "
+                        f"go on with: hpo resume --force-lock {self._path.parent}",
+                        owner=json.dumps(holder),
+                    ) from None
+                os.replace(own, self._path) if force else self._path.unlink(missing_ok=True)
+                if force:
+                    return
+        raise StudyLockedError(f"{self._path} cannot be taken: other drivers are taking it too", owner="")
+
+    def release(self) -> None:
+        """Give it up, unless somebody took it over by force."""
+        try:
+            if self._path.read_text() == self._text:
+                self._path.unlink()
+        except FileNotFoundError:
+            pass
+
+
+def holder(directory: Path) -> str | None:
+    """Who works on the study now, for people; None when nobody does."""
+    owner = _read(directory / NAME)
+    if owner is None or _gone(owner):
+        return None
+    return f"process {owner.get('pid')} on {owner.get('host')} since {owner.get('since')}"
+
+
+def _read(path: Path) -> dict[str, object] | None:
+    try:
+        owner = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
+    return owner if isinstance(owner, dict) else None
+
+
+def _gone(owner: dict[str, object]) -> bool:
+    """Whether the owner is surely dead: only known on its own host."""
+    if owner.get("host") != socket.gethostname():
+        return False
+    pid = owner.get("pid")
+    return not isinstance(pid, int) or _started(pid) != owner.get("started")
+
+
+def _started(pid: int) -> str:
+    """When a process started, as text that no later process of that id has; empty when it is gone."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return "" if fields[0] == "Z" else fields[19]
+    except OSError:
+        pass
+    if Path("/proc/self/stat").exists():
+        return ""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return ""
+    except PermissionError:
+        pass
+    return "alive"

@@ -1,0 +1,563 @@
+"""The study's event loop: ask, launch, read, record, tell; once, for every strategy and every backend.
+
+Each turn has the same order: take the events that are there; put finished trials on disk; tell the strategy;
+ask it while slots are free; put what it asked on disk; launch; wait for the next event.
+"""
+
+from __future__ import annotations
+
+import math
+import signal
+from collections import deque
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from attrs import field, mutable
+
+from hpo_core import _workspace
+from hpo_core import events as ev
+from hpo_core._asker import Asker, InlineAsker, ThreadAsker, take_up
+from hpo_core._ledger import Ledger
+from hpo_core._observers import Observers
+from hpo_core._output import OutputFile
+from hpo_core._plan import plan, width
+from hpo_core._signals import StopSignals
+from hpo_core._words import duration
+from hpo_core.allocation import Slot, SlotPool
+from hpo_core.budget import Budget, StopReason
+from hpo_core.exceptions import LaunchError, StudyStopped
+from hpo_core.interfaces import Capability, Outlook
+from hpo_core.metrics import Collector, LineSplitter
+from hpo_core.trial import Evaluation, Failure, Pause, Proposal, Report, Result, State, Trial
+
+if TYPE_CHECKING:
+    from hpo_core._backend import Backend
+    from hpo_core.evaluator import Evaluator
+
+_FREE_REPEATS = 3
+"""Times that a trial is tried again for failures that are not the program's fault."""
+
+_OVERTAKEN_AT_MOST = 16
+"""Evaluations that may pass a wide one which waits for nodes, before slots are kept for it."""
+
+
+@mutable(eq=False)
+class _Running:
+    """An evaluation between its launch and its end."""
+
+    trial: Trial
+    evaluation: Evaluation
+    collector: Collector
+    started_s: float
+    stdout: OutputFile
+    stderr: OutputFile
+    script: Path
+    lines: LineSplitter = field(factory=LineSplitter)
+    error_lines: LineSplitter = field(factory=LineSplitter)
+    cause: Failure | State | None = None
+    """Why the loop ended it, if it did."""
+    why: str = ""
+    """The same for people."""
+    last_report: Report | None = None
+    reports: int = 0
+    limit: ev.Timer | None = None
+
+
+@mutable(eq=False)
+class _Waiting:
+    """A trial that has no slots yet."""
+
+    trial: Trial
+    attempt: int
+    overtaken: int = 0
+
+
+class Loop:
+    """Runs a study until a budget, the strategy, or somebody ends it.
+
+    Args:
+        ledger: what is recorded, and the strategy.
+        evaluator: the user's settings.
+        backend: what runs evaluations.
+        budget: when to end.
+        observers: who hears of it.
+        outlook: kept up to date for the strategy.
+        study_id: part of all names of jobs and files.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        evaluator: Evaluator,
+        backend: Backend,
+        budget: Budget,
+        observers: Observers,
+        outlook: Outlook,
+        study_id: str,
+    ) -> None:
+        self._ledger = ledger
+        self._evaluator = evaluator
+        self._backend = backend
+        self._budget = budget
+        self._observers = observers
+        self._outlook = outlook
+        self._study_id = study_id
+        self._spec = evaluator.metric_spec
+        self._pool = SlotPool()
+        self._running: dict[ev.Key, _Running] = {}
+        self._waiting: deque[_Waiting] = deque()
+        self._asking = 0
+        self._idle = False
+        self._done = False
+        self._stop: StopReason | None = None
+        self._stop_detail = ""
+        self._lost: ev.AllocationLost | None = None
+        self._fault: str = ""
+        self._first_launch_s: float | None = None
+        self._elapsed_before = ledger.elapsed_s
+        self._merged = Capability.MERGED_OUTPUT in backend.launcher.capabilities
+
+    def run(self) -> tuple[StopReason, str]:
+        """Run to the end.
+
+        Returns:
+            why it stopped, and a detail for people.
+
+        Raises:
+            StudyStopped: nothing can be evaluated as things are set up; what was recorded is intact.
+            AllocationError: no nodes can be had.
+            JournalError: the disk fails; everything recorded before is intact.
+        """
+        self._events = self._backend.begin(self._study_id)
+        slow = Capability.SLOW in self._ledger.strategy.capabilities
+        self._asker: Asker = ThreadAsker(self._events) if slow else InlineAsker()
+        try:
+            with StopSignals(self._events):
+                self._requeue_open_trials()
+                while not self._finished():
+                    self._turn()
+        finally:
+            self._asker.close()
+            self._note_elapsed()
+            self._backend.finish(self._events)
+            self._ledger.flush()
+        if self._fault:
+            raise StudyStopped(self._fault)
+        return self._stop or StopReason.EXHAUSTED, self._stop_detail
+
+    # One turn
+
+    def _turn(self) -> None:
+        self._fill_slots()
+        if self._finished():
+            return
+        for event in self._events.next_events(self._time_limit()):
+            self._handle(event)
+        self._note_elapsed()
+        self._check_budget()
+        self._ledger.flush()
+        self._tell()
+
+    def _handle(self, event: ev.Event) -> None:
+        match event:
+            case ev.Output():
+                self._output(event)
+            case ev.Ended():
+                self._ended(event)
+            case ev.Started():
+                pass
+            case ev.NodesJoined():
+                for node in event.nodes:
+                    self._pool.join(node)
+                self._outlook.slots = self._pool.capacity
+            case ev.NodesLeft():
+                self._nodes_left(event)
+            case ev.AllocationNotice():
+                self._observers.notice(event.text)
+            case ev.AllocationLost():
+                self._lost = event
+                self._observers.notice(event.reason)
+            case ev.Asked():
+                take_up(event)
+            case ev.Interrupt():
+                self._interrupt(event)
+
+    def _nodes_left(self, event: ev.NodesLeft) -> None:
+        gone = set(event.names)
+        for name in event.names:
+            self._pool.leave(name)
+        self._outlook.slots = self._pool.capacity
+        self._observers.notice(f"lost {', '.join(event.names)}: {event.reason}")
+        for running in list(self._running.values()):
+            if any(slot.node in gone for slot in running.evaluation.slots):
+                self._end(running, event.failure, event.reason, grace_s=0.0)
+
+    def _finished(self) -> bool:
+        if self._running or self._asking:
+            return False
+        if self._stop is not None or self._fault:
+            return True
+        if self._lost is not None and not self._pool.capacity:
+            self._end_study(StopReason.ALLOCATION, self._lost.reason)
+            return True
+        if self._waiting and self._pool.capacity and self._pool.free == self._pool.capacity:
+            self._fault = (
+                f"trial {self._waiting[0].trial.number} needs {self._width(self._waiting[0].trial)} nodes, "
+                f"and the allocation has {len(self._pool.nodes)}"
+            )
+            return True
+        if self._waiting or self._ledger.queued:
+            return False
+        if self._budget_spent():
+            self._end_study(StopReason.TRIALS)
+            return True
+        if self._done:
+            self._end_study(StopReason.EXHAUSTED)
+            return True
+        if self._idle and self._pool.capacity:
+            self._fault = (
+                f"strategy '{self._ledger.strategy.name}' waits for results, and none is on its way: "
+                "nothing runs, nothing is asked, and it is not done. This is a fault of the strategy"
+            )
+            return True
+        return False
+
+    # Asking and launching
+
+    def _requeue_open_trials(self) -> None:
+        for number in self._ledger.history.open_numbers():
+            attempt = self._ledger.repeats.get(number, 0) + 1
+            self._waiting.append(_Waiting(self._ledger.history.trial(number), attempt))
+
+    def _fill_slots(self) -> None:
+        """Launch what waits, then ask for more, while slots are free; two writes at the most."""
+        while self._stop is None and not self._fault:
+            launchable = self._take_slots()
+            self._ledger.flush()
+            for waiting, slots in launchable:
+                self._launch(waiting, slots)
+            if not self._ask_for_more():
+                return
+
+    def _take_slots(self) -> list[tuple[_Waiting, tuple[Slot, ...]]]:
+        """Give slots to waiting trials: first come, first served, with bounded overtaking of wide ones."""
+        taken, kept = [], deque[_Waiting]()
+        while self._waiting and self._pool.free:
+            waiting = self._waiting.popleft()
+            slots = self._pool.take(self._width(waiting.trial))
+            if slots is not None:
+                taken.append((waiting, slots))
+                for overtaken in kept:
+                    overtaken.overtaken += 1
+                continue
+            kept.append(waiting)
+            if waiting.overtaken >= _OVERTAKEN_AT_MOST:
+                break
+        self._waiting.extendleft(reversed(kept))
+        return taken
+
+    def _ask_for_more(self) -> bool:
+        """Get trials for the free slots.
+
+        Returns:
+            whether trials wait now that did not before.
+        """
+        if self._stop is not None or self._fault:
+            return False
+        before = len(self._waiting)
+        wanted = self._pool.free - self._asking
+        if self._waiting and self._waiting[0].overtaken >= _OVERTAKEN_AT_MOST:
+            return False
+        while wanted > 0 and not self._budget_spent():
+            if self._ledger.queued:
+                self._waiting.append(_Waiting(self._ledger.next_queued(), 1))
+            elif self._done or self._idle:
+                break
+            else:
+                self._asking += 1
+                told = self._ledger.told
+                self._asker.submit(self._ledger.strategy.ask, partial(self._answered, told))
+            wanted -= 1
+        return len(self._waiting) > before
+
+    def _answered(self, told: int, answer: Proposal | Pause) -> None:
+        self._asking -= 1
+        if answer is Pause.DONE:
+            self._done = True
+        elif answer is Pause.WAIT:
+            self._idle = told == self._ledger.told
+        elif isinstance(answer, Proposal):
+            self._waiting.append(_Waiting(self._ledger.admit(answer, "strategy", told=told), 1))
+        else:
+            self._fault = (
+                f"strategy '{self._ledger.strategy.name}' answered {answer!r}; "
+                "ask must return a Proposal, Pause.WAIT or Pause.DONE"
+            )
+
+    def _launch(self, waiting: _Waiting, slots: tuple[Slot, ...]) -> None:
+        trial = waiting.trial
+        running = self._prepare(trial, waiting.attempt, slots)
+        try:
+            if self._evaluator.src_path:
+                _workspace.prepare(Path(self._evaluator.src_path), Path(str(running.evaluation.directory)))
+            if self._keeps_all:
+                _workspace.write_script(running.script, running.evaluation)
+            self._backend.launcher.launch(running.evaluation)
+        except LaunchError as error:
+            self._pool.give_back(slots)
+            self._could_not_start(trial, waiting.attempt, str(error))
+            return
+        self._running[running.evaluation.key] = running
+        if self._first_launch_s is None:
+            self._first_launch_s = running.started_s
+        limit_s = self._evaluator.eval_timeout_s
+        if limit_s is not None:
+            why = f"it ran longer than eval_timeout, {duration(limit_s)}"
+            end = partial(self._end, running, Failure.TIME_LIMIT, why)
+            running.limit = self._events.call_later(limit_s, end)
+        self._observers.trial_started(trial, waiting.attempt)
+
+    def _prepare(self, trial: Trial, attempt: int, slots: tuple[Slot, ...]) -> _Running:
+        evaluation, kept = plan(
+            self._evaluator, self._ledger.directory, self._study_id, trial, attempt, slots, self._width(trial)
+        )
+        limit = self._evaluator.max_output_bytes
+        return _Running(
+            trial,
+            evaluation,
+            Collector(self._spec, self._backend.parser),
+            self._events.now(),
+            OutputFile(kept.stdout, keep=self._keeps_all, limit=limit),
+            OutputFile(kept.stderr, keep=self._keeps_all, limit=limit),
+            kept.script,
+        )
+
+    def _width(self, trial: Trial) -> int:
+        return width(self._evaluator, trial)
+
+    @property
+    def _keeps_all(self) -> bool:
+        return bool(self._evaluator.src_path) or self._evaluator.keep_output == "all"
+
+    # What evaluations do
+
+    def _output(self, event: ev.Output) -> None:
+        running = self._running.get(event.key)
+        if running is None:
+            return
+        if event.stream == "stderr":
+            running.stderr.write(event.data)
+            if not self._merged:
+                for line in running.error_lines.feed(event.data):
+                    running.collector.stderr_line(line)
+                return
+        else:
+            running.stdout.write(event.data)
+        self._read(running, running.lines.feed(event.data))
+
+    def _read(self, running: _Running, lines: Iterable[str]) -> None:
+        for line in lines:
+            for report in running.collector.feed(line):
+                running.reports += 1
+                running.last_report = report
+                if running.reports > 1 or Capability.REPORTS in self._ledger.strategy.capabilities:
+                    self._report(running, report)
+
+    def _report(self, running: _Running, report: Report) -> None:
+        self._observers.trial_reported(running.trial, report)
+        if Capability.REPORTS not in self._ledger.strategy.capabilities or running.cause is not None:
+            return
+        self._ledger.reported(running.trial, report)
+        heard = partial(self._ledger.strategy.report, running.trial, report)
+        self._asker.submit(heard, partial(self._stop_or_not, running))
+
+    def _stop_or_not(self, running: _Running, stop: bool) -> None:
+        if stop:
+            self._end(running, State.STOPPED)
+
+    def _end(self, running: _Running, cause: Failure | State, why: str = "", *, grace_s: float | None = None) -> None:
+        """End an evaluation for a reason of ours; its `Ended` follows."""
+        if running.evaluation.key in self._running and running.cause is None:
+            running.cause, running.why = cause, why
+            self._backend.launcher.end(running.evaluation.key, self._evaluator.grace_s if grace_s is None else grace_s)
+
+    def _ended(self, event: ev.Ended) -> None:
+        running = self._running.pop(event.key, None)
+        if running is None:
+            return  # A late word on an attempt that was given up.
+        self._pool.give_back(running.evaluation.slots)
+        if running.limit is not None:
+            running.limit.cancel()
+        self._read(running, running.lines.flush())
+        for line in running.error_lines.flush():
+            running.collector.stderr_line(line)
+        result = self._result(running, event)
+        self._keep_output(running, result)
+        self._settle(running.trial, running.evaluation.attempt, result)
+
+    def _settle(self, trial: Trial, attempt: int, result: Result) -> None:
+        """A trial is over, or its next attempt waits."""
+        failure = result.failure
+        if failure is Failure.COULD_NOT_START:
+            self._could_not_start(trial, attempt, result.message, result)
+        elif result.state is State.CANCELLED and self._stop is StopReason.INTERRUPTED:
+            self._ledger.attempted(trial, attempt, result)
+        elif failure is not None and self._tries_again(failure, attempt):
+            self._ledger.attempted(trial, attempt, result)
+            self._observers.notice(f"trial {trial.number}, attempt {attempt}: {result.message}; trying again")
+            self._waiting.append(_Waiting(trial, attempt + 1))
+        else:
+            self._finish_trial(trial, result)
+
+    def _finish_trial(self, trial: Trial, result: Result) -> None:
+        self._ledger.finish(trial, result)
+        self._idle = False
+        self._observers.trial_finished(trial, result)
+
+    def _tries_again(self, failure: Failure, attempt: int) -> bool:
+        if failure is Failure.CANCELLED or self._stop is not None:
+            return False
+        return attempt <= (self._evaluator.num_retries if failure.programs_fault else _FREE_REPEATS)
+
+    def _could_not_start(self, trial: Trial, attempt: int, message: str, result: Result | None = None) -> None:
+        """A fault of the set-up, not of the point: stop, and leave the trial open for a resumed study."""
+        failed = result or Result(State.FAILED, failure=Failure.COULD_NOT_START, message=message, attempts=attempt)
+        self._ledger.attempted(trial, attempt, failed)
+        self._fault = f"trial {trial.number} could not be started: {message}"
+        self._cancel_running(self._evaluator.grace_s)
+
+    def _result(self, running: _Running, event: ev.Ended) -> Result:
+        failure, message = self._failure(running, event)
+        outcome = running.collector.finish(Path(running.evaluation.directory or "."))
+        fom, metrics = outcome.fom, outcome.metrics
+        state = State.DONE
+        if running.cause is State.STOPPED and running.last_report is not None:
+            state, failure, message = State.STOPPED, None, ""
+            fom, metrics = running.last_report.fom, dict(running.last_report.metrics)
+        elif failure is None:
+            failure, message = outcome.failure, outcome.message
+        if failure is not None:
+            state, fom = State.CANCELLED if failure is Failure.CANCELLED else State.FAILED, math.nan
+        return Result(
+            state=state,
+            fom=fom,
+            loss=math.inf if failure is not None else self._ledger.sign * fom,
+            metrics=metrics,
+            failure=failure,
+            message=message,
+            exit_code=event.exit_code,
+            duration_s=self._events.now() - running.started_s,
+            attempts=running.evaluation.attempt,
+            nodes=tuple(slot.node for slot in running.evaluation.slots),
+            steps=running.reports,
+            tail=_tail(running) if failure is not None else "",
+        )
+
+    def _failure(self, running: _Running, event: ev.Ended) -> tuple[Failure | None, str]:
+        """The class of what went wrong, apart from the metric, and a sentence on it."""
+        if isinstance(running.cause, Failure):
+            return running.cause, running.why
+        if event.failure is not None:
+            return event.failure, event.message
+        number, code = event.signal, event.exit_code
+        by_shell = running.evaluation.argv is None or running.evaluation.directory is not None
+        if code in (126, 127) and by_shell:
+            tail = running.stderr.tail().strip() or "the shell could not find or run the command"
+            return Failure.COULD_NOT_START, f"exit code {code} from the shell: {tail}"
+        if number is None and by_shell and code is not None and 128 < code < 128 + signal.NSIG:
+            number = code - 128
+        if number is not None:
+            return Failure.SIGNAL, f"ended by signal {_signal_name(number)}"
+        if code:
+            return Failure.EXIT_CODE, f"exit code {code}"
+        return None, ""
+
+    def _keep_output(self, running: _Running, result: Result) -> None:
+        failed = result.failure is not None and result.state is not State.CANCELLED
+        for file in (running.stdout, running.stderr):
+            file.close(keep=failed)
+        if failed and not self._keeps_all:
+            _workspace.write_script(running.script, running.evaluation)
+
+    # Telling
+
+    def _tell(self) -> None:
+        for trial, result in self._ledger.untold():
+            self._asker.submit(partial(self._ledger.strategy.tell, trial, result), _nothing)
+
+    # Ending
+
+    def _budget_spent(self) -> bool:
+        n_trials = self._budget.n_trials
+        left = None if n_trials is None else n_trials - self._ledger.asked - self._asking
+        self._outlook.trials_left = left
+        return left is not None and left <= 0
+
+    def _check_budget(self) -> None:
+        if self._stop is not None:
+            return
+        budget, ledger = self._budget, self._ledger
+        best = math.inf if ledger.best is None else ledger.history.loss(ledger.best)
+        if budget.target is not None and best <= ledger.sign * budget.target:
+            self._end_study(StopReason.TARGET)
+        elif budget.patience is not None and ledger.since_best >= budget.patience:
+            self._end_study(StopReason.NO_IMPROVEMENT)
+        elif budget.max_failures is not None and ledger.failed_in_a_row >= budget.max_failures:
+            self._end_study(StopReason.FAILURES)
+        elif budget.timeout_s is not None:
+            self._outlook.time_left_s = max(0.0, budget.timeout_s - ledger.elapsed_s)
+            if ledger.elapsed_s >= budget.timeout_s:
+                self._end_study(StopReason.TIMEOUT)
+
+    def _end_study(self, reason: StopReason, detail: str = "") -> None:
+        self._stop, self._stop_detail = reason, detail or reason.value
+        self._cancel_running(self._evaluator.grace_s)
+
+    def _cancel_running(self, grace_s: float) -> None:
+        for running in self._running.values():
+            if running.cause is None:
+                running.cause, running.why = (
+                    Failure.CANCELLED,
+                    f"the study stopped: {self._stop_detail or self._fault}",
+                )
+            self._backend.launcher.end(running.evaluation.key, grace_s)
+
+    def _interrupt(self, event: ev.Interrupt) -> None:
+        self._stop = self._stop or StopReason.INTERRUPTED
+        self._stop_detail = self._stop_detail or event.reason
+        if event.level > 1:
+            self._cancel_running(0.0)
+            return
+        wait_s = self._evaluator.stop_wait_s if event.wait_s is None else event.wait_s
+        self._events.call_later(wait_s, partial(self._cancel_running, self._evaluator.grace_s))
+        if self._running:
+            self._observers.notice(
+                f"{event.reason}: no new evaluations; the {len(self._running)} that run have {duration(wait_s)} "
+                "to end (again: at once)"
+            )
+
+    def _time_limit(self) -> float | None:
+        if self._budget.timeout_s is None or self._first_launch_s is None or self._stop is not None:
+            return None
+        return self._first_launch_s + self._budget.timeout_s - self._elapsed_before
+
+    def _note_elapsed(self) -> None:
+        if self._first_launch_s is not None:
+            self._ledger.elapsed_s = self._elapsed_before + self._events.now() - self._first_launch_s
+
+
+def _tail(running: _Running) -> str:
+    return "\n".join(text for text in (running.stdout.tail(), running.stderr.tail()) if text)
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return f"{number} ({signal.Signals(number).name})"
+    except ValueError:
+        return str(number)
+
+
+def _nothing(answer: object) -> None:
+    pass

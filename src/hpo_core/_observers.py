@@ -1,0 +1,31 @@
+"""All observers of a study as one."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable
+from functools import partial
+
+from hpo_core.interfaces import Observer
+
+
+class Observers:
+    """All observers as one; one that raises is switched off with a warning."""
+
+    def __init__(self, observers: Iterable[Observer]) -> None:
+        self._observers = list(observers)
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return partial(self._call, name)
+
+    def _call(self, method: str, *arguments: object) -> None:
+        for observer in list(self._observers):
+            try:
+                getattr(observer, method)(*arguments)
+            except Exception as error:  # noqa: BLE001 - an observer never harms the study
+                self._observers.remove(observer)
+                warnings.warn(
+                    f"observer {type(observer).__name__} is switched off: {method} raised "
+                    f"{type(error).__name__}: {error}",
+                    stacklevel=3,
+                )

@@ -1,0 +1,77 @@
+"""What an evaluation writes: a tail for the record, and a file where it is worth keeping."""
+
+from __future__ import annotations
+
+import os
+from io import BufferedWriter
+from pathlib import Path
+
+_IN_MEMORY = 64 * 1024
+_TAIL = 4 * 1024
+TAIL_LINES = 20
+
+
+class OutputFile:
+    """One stream of one evaluation: held in memory while short, in its file from then on.
+
+    Args:
+        path: where it is kept if it is kept.
+        keep: whether it is kept whatever happens; else only when `close` says so.
+        limit: most bytes written to the file, or None; what is over is dropped, the tail still moves on.
+    """
+
+    def __init__(self, path: Path, *, keep: bool, limit: int | None) -> None:
+        self.path = path
+        self._keep = keep
+        self._limit = limit
+        self._head = bytearray()
+        self._tail = b""
+        self._file: BufferedWriter | None = None
+        self._written = 0
+
+    def write(self, data: bytes) -> None:
+        """Add what was produced."""
+        if self._file is None and len(self._head) + len(data) <= _IN_MEMORY:
+            self._head += data
+            return
+        if self._file is None:
+            self._open()
+        self._to_file(data)
+        self._tail = data[-_TAIL:] if len(data) >= _TAIL else (self._tail + data)[-_TAIL:]
+
+    def close(self, *, keep: bool) -> Path | None:
+        """No more will come; keep the file or not.
+
+        Returns:
+            where it is, or None when it was not kept.
+        """
+        if self._keep or keep:
+            if self._file is None:
+                self._open()
+            assert self._file is not None  # noqa: S101 - for the type checker
+            self._file.close()
+            return self.path
+        if self._file is not None:
+            self._file.close()
+            self.path.unlink(missing_ok=True)
+        return None
+
+    def tail(self) -> str:
+        """The last lines, at most `TAIL_LINES` of them and 4 KiB."""
+        data = self._tail if self._file is not None else bytes(self._head[-_TAIL:])
+        return "\n".join(data.decode(errors="replace").splitlines()[-TAIL_LINES:])
+
+    def _open(self) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        self._file = os.fdopen(fd, "wb", buffering=0)  # type: ignore[assignment]
+        head, self._head = bytes(self._head), bytearray()
+        self._tail = head[-_TAIL:]
+        self._to_file(head)
+
+    def _to_file(self, data: bytes) -> None:
+        if self._limit is not None:
+            data = data[: max(0, self._limit - self._written)]
+        if data and self._file is not None:
+            self._file.write(data)
+            self._written += len(data)

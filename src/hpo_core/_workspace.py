@@ -1,0 +1,54 @@
+"""Directories in which evaluations run, and the files that say what ran there."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+from pathlib import Path
+
+from hpo_core.exceptions import LaunchError
+from hpo_core.trial import Evaluation
+
+NOTES = ".hpo"
+"""Folder in a workspace with ``command.sh``, ``stdout`` and ``stderr``."""
+
+
+def prepare(source: Path, workspace: Path) -> None:
+    """Copy the sources into a fresh workspace; what an earlier run left there is replaced.
+
+    Links are kept as links, and the workspace itself is not copied when it lies inside the sources.
+
+    Raises:
+        LaunchError: something could not be copied.
+    """
+    inside = workspace.parent.resolve()
+
+    def without_workspaces(folder: str, names: list[str]) -> list[str]:
+        return [name for name in names if Path(folder, name).resolve() == inside]
+
+    try:
+        if workspace.exists():
+            shutil.rmtree(workspace)
+        shutil.copytree(source, workspace, symlinks=True, ignore=without_workspaces)
+        (workspace / NOTES).mkdir(exist_ok=True)
+    except (OSError, shutil.Error) as error:
+        raise LaunchError(f"cannot make the workspace {workspace} from {source}: {error}") from error
+
+
+def write_script(path: Path, evaluation: Evaluation) -> None:
+    """Write a script that does again what was run: directory, environment difference, command."""
+    directory = evaluation.directory or os.getcwd()
+    environment = evaluation.environment.items()
+    lines = ["#!/bin/sh", f"cd {shlex.quote(directory)} || exit 126"]
+    lines += [f"export {name}={shlex.quote(masked(name, text))}" for name, text in environment]
+    lines.append(evaluation.command)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(lines) + "\n")
+    path.chmod(0o700)
+
+
+def masked(name: str, text: str) -> str:
+    """The text, or stars where the variable's name looks as if it held a secret."""
+    secret = ("SECRET", "TOKEN", "PASSWORD", "PASSWD", "CREDENTIAL", "APIKEY", "API_KEY", "PRIVATE_KEY")
+    return "***" if any(word in name.upper() for word in secret) else text

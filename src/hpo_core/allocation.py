@@ -1,0 +1,151 @@
+"""Where evaluations run: nodes, the slots on them, and what is asked of a workload manager."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from attrs import field, frozen, validators
+
+
+@frozen
+class Node:
+    """One machine of an allocation, or a number of slots where there is nothing to allocate.
+
+    Attributes:
+        name: unique within the allocation; what the launcher uses to reach it.
+        slots: evaluations that may run on it at the same time, at least 1.
+        gpus: device ids, as text, shared out evenly among the slots.
+        cores: core numbers, shared out evenly among the slots; empty: not pinned.
+        ends_at: the clock's time (s) at which the node is taken away, or None.
+    """
+
+    name: str
+    slots: int = field(default=1, validator=validators.ge(1))
+    gpus: tuple[str, ...] = ()
+    cores: tuple[int, ...] = ()
+    ends_at: float | None = None
+
+
+@frozen
+class Slot:
+    """A place for one evaluation on one node: the node, and its share of GPUs and cores."""
+
+    node: str
+    index: int = 0
+    gpus: tuple[str, ...] = ()
+    cores: tuple[int, ...] = ()
+
+
+@frozen
+class AllocationRequest:
+    """What a workload manager is asked for.
+
+    Attributes:
+        nodes: how many nodes, at least 1.
+        nodes_per_eval: nodes that one evaluation takes, at least 1.
+        slots: evaluations at the same time, or 0 for ``nodes // nodes_per_eval``.
+        timeout_s: the time asked for, in seconds.
+        args: the user's text for the allocation command, verbatim; it wins over our defaults.
+        jobid: an allocation that is there already, or 0.
+        name: a name for the job, made from the study's id.
+        environment: variables the nodes' processes need, beyond the driver's own.
+    """
+
+    nodes: int = field(default=1, validator=validators.ge(1))
+    nodes_per_eval: int = field(default=1, validator=validators.ge(1))
+    slots: int = field(default=0, validator=validators.ge(0))
+    timeout_s: float = 1800.0
+    args: str = ""
+    jobid: int = 0
+    name: str = "hpo"
+    environment: Mapping[str, str] = field(factory=dict)
+
+
+class SlotPool:
+    """The free and the taken slots of the nodes that are there now.
+
+    An evaluation of one node takes one slot; one of several nodes takes whole nodes. Slots given out
+    at the same time are disjoint. Nodes come and go: a node that leaves takes its slots with it, and a
+    slot returned to a node that left is dropped.
+    """
+
+    def __init__(self) -> None:
+        self._nodes: dict[str, Node] = {}
+        self._free: dict[str, list[Slot]] = {}
+
+    def join(self, node: Node) -> None:
+        """Add a node with all its slots free; a node that is there already is left as it is."""
+        if node.name not in self._nodes:
+            self._nodes[node.name] = node
+            self._free[node.name] = _share_out(node)
+
+    def leave(self, name: str) -> None:
+        """Take a node out; unknown names are ignored, since a loss may be reported twice."""
+        self._nodes.pop(name, None)
+        self._free.pop(name, None)
+
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        """The nodes that are there, in the order in which they joined."""
+        return tuple(self._nodes.values())
+
+    @property
+    def capacity(self) -> int:
+        """Slots in all, free and taken."""
+        return sum(node.slots for node in self._nodes.values())
+
+    @property
+    def free(self) -> int:
+        """Slots that are free now."""
+        return sum(map(len, self._free.values()))
+
+    def take(self, nodes: int = 1, *, until: float | None = None) -> tuple[Slot, ...] | None:
+        """Give out slots for one evaluation, or None when it does not fit now.
+
+        Args:
+            nodes: nodes that the evaluation takes.
+            until: the clock's time (s) at which it is expected to end; nodes that end sooner are passed over.
+        """
+        usable = [
+            name for name, node in self._nodes.items() if until is None or node.ends_at is None or node.ends_at >= until
+        ]
+        if nodes == 1:
+            for name in usable:
+                if self._free[name]:
+                    return (self._free[name].pop(0),)
+            return None
+        whole = [name for name in usable if len(self._free[name]) == self._nodes[name].slots][:nodes]
+        if len(whole) < nodes:
+            return None
+        for name in whole:
+            self._free[name] = []
+        return tuple(Slot(name, 0, self._nodes[name].gpus, self._nodes[name].cores) for name in whole)
+
+    def give_back(self, slots: tuple[Slot, ...]) -> None:
+        """Return what `take` gave out."""
+        for slot in slots:
+            node = self._nodes.get(slot.node)
+            if node is None:
+                continue
+            if len(slots) > 1:
+                self._free[slot.node] = _share_out(node)
+            else:
+                self._free[slot.node].append(slot)
+                self._free[slot.node].sort(key=_index)
+
+
+def _index(slot: Slot) -> int:
+    return slot.index
+
+
+def _share_out(node: Node) -> list[Slot]:
+    gpus, cores = len(node.gpus) // node.slots, len(node.cores) // node.slots
+    return [
+        Slot(
+            node.name,
+            i,
+            node.gpus[i * gpus : (i + 1) * gpus],
+            node.cores[i * cores : (i + 1) * cores],
+        )
+        for i in range(node.slots)
+    ]

@@ -1,0 +1,1 @@
+"""What the core brings itself, registered as plugins are."""

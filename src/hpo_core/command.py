@@ -1,0 +1,141 @@
+"""From a command and a trial's arguments to the command line that runs."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+if TYPE_CHECKING:
+    from hpo_core.space import Domain
+    from hpo_core.trial import Value
+
+_PLAIN = re.compile(r"[A-Za-z0-9_@%+=:,./^ \t-]*")
+_PLAIN_WORD = re.compile(r"[A-Za-z0-9_@%+=:,./^-]+")
+_SHELL_WORDS = frozenset(
+    """
+    . : [ alias bg break case cd command continue do done elif else esac eval exec exit export false fg fi for getopts
+    hash if in jobs kill local printf pwd read readonly return set shift source test then time times trap true type
+    ulimit umask unalias unset until wait while { } ! echo function select [[ ]] declare typeset let
+    """.split()  # noqa: SIM905 - one list literal a word would be a page
+)
+"""First words that a shell understands by itself."""
+
+PLACEHOLDERS: Mapping[str, str] = {
+    "checkpoint": "directory of this trial's checkpoint",
+    "trial": "number of the trial",
+    "attempt": "number of the attempt, from 1",
+    "tag": "tag of the trial, such as point17",
+    "directory": "directory in which the evaluation runs",
+    "nodelist": "names of the evaluation's nodes, joined with commas",
+    "fidelity": "how much of the full work to do, where the strategy says so",
+    "python": "the Python interpreter that runs hpo-core",
+}
+"""What can stand in a command behind an ``@``."""
+
+_PLACEHOLDER = re.compile("@(" + "|".join(PLACEHOLDERS) + r")(?![A-Za-z0-9_])")
+
+
+@frozen
+class CommandLine:
+    """A command line that is ready to run.
+
+    Attributes:
+        text: for a POSIX shell.
+        argv: the same as words, or None where only a shell understands it.
+    """
+
+    text: str
+    argv: tuple[str, ...] | None
+
+
+def render(command: str, arguments: Sequence[str], placeholders: Mapping[str, str]) -> CommandLine:
+    """Fill in the placeholders and append the arguments.
+
+    Args:
+        command: the user's shell command.
+        arguments: ``FLAG=VALUE`` each. The text before the first ``=`` after the flag's own is the user's and is
+            taken as it is; use `argument` to make one from a flag and a value, so that a value is never shell syntax.
+        placeholders: name to text; a name that is not given stays as it was written.
+    """
+    filled = _fill(command, placeholders)
+    text = " ".join([filled, *arguments])
+    return CommandLine(text, _words(text))
+
+
+def argument(flag: str, value: str) -> str:
+    """``FLAG=VALUE`` for a shell: the flag as it is, the value quoted where it needs to be.
+
+    An opaque flag may hold blanks, which split words: ``--optimizer lr`` with ``0.1`` gives ``--optimizer lr=0.1``.
+    """
+    return f"{flag}={value if _PLAIN_WORD.fullmatch(value) else shlex.quote(value)}"
+
+
+def arguments(domains: Mapping[str, Domain], values: Mapping[str, Value]) -> tuple[str, ...]:
+    """One ``FLAG=VALUE`` for each value, in order, quoted for a shell."""
+    return tuple([argument(flag, domains[flag].text(value)) for flag, value in values.items()])
+
+
+def _words(text: str) -> tuple[str, ...] | None:
+    if not _PLAIN.fullmatch(text):
+        return None
+    words = tuple(text.split())
+    if not words or "=" in words[0] or words[0] in _SHELL_WORDS:
+        return None
+    return words
+
+
+def _fill(command: str, placeholders: Mapping[str, str]) -> str:
+    """Replace placeholders, each quoted as its place in the shell text demands."""
+    parts, end = [], 0
+    for match in _PLACEHOLDER.finditer(command):
+        text = placeholders.get(match[1])
+        if text is None:
+            continue
+        parts += [command[end : match.start()], _quoted(text, _quote_at(command, match.start()))]
+        end = match.end()
+    return "".join(parts) + command[end:]
+
+
+def _quote_at(command: str, position: int) -> str:
+    """The quotation mark that is open at a position of a shell text, or nothing."""
+    quote, escaped = "", False
+    for character in command[:position]:
+        if escaped:
+            escaped = False
+        elif character == "\\" and quote != "'":
+            escaped = True
+        elif quote:
+            quote = "" if character == quote else quote
+        elif character in "'\"":
+            quote = character
+    return quote
+
+
+def _quoted(text: str, quote: str) -> str:
+    if quote == "'":
+        return text.replace("'", "'\\''")
+    if quote == '"':
+        return re.sub(r'([\\"$`])', r"\\\1", text)
+    return text if _PLAIN_WORD.fullmatch(text) else shlex.quote(text)
+
+
+def missing_program(command: str, path: str | None, directory: str) -> str | None:
+    """The first word of a plain command, if no such program can be found; None where that can't be told.
+
+    Args:
+        command: the user's shell command.
+        path: where programs are looked for, as in the variable PATH; None: the driver's own.
+        directory: where the command will run.
+    """
+    words = _words(_fill(command, {"python": sys.executable}))
+    if words is None:
+        return None
+    program = os.path.join(directory, words[0]) if "/" in words[0] else words[0]
+    return None if shutil.which(program, path=path) else words[0]

@@ -1,0 +1,322 @@
+"""What a plugin implements: Strategy, WorkloadManager, Launcher, MetricParser, Observer.
+
+A plugin's class carries its `name`, declares what it can do in `capabilities`, and may declare its options:
+`Options` is an attrs class whose fields, with types, defaults and validators, are the keys that users write in
+Python, in a study file and on the command line. The plugin is given an instance, checked already.
+"""
+
+from __future__ import annotations
+
+import random
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from attrs import frozen, mutable
+
+from hpo_core.allocation import AllocationRequest
+from hpo_core.events import EventLoop, Key, RealEventLoop
+from hpo_core.trial import Evaluation, Pause, Proposal, Report, Result, Trial
+
+if TYPE_CHECKING:
+    from hpo_core.space import Params
+    from hpo_core.study import Study
+
+INTERFACE_VERSION = 1
+"""Version of everything in this module; a plugin's class may name the one that it was written for."""
+
+
+class Capability(Enum):
+    """What a plugin declares; checked against what was asked for when the study is built."""
+
+    SLOW = "asks take long: run them on a thread of their own"
+    """Strategy."""
+    REPORTS = "hears intermediate reports and may stop a trial"
+    """Strategy."""
+    CONTINUES = "proposes trials that continue another's checkpoint"
+    """Strategy."""
+    STREAMS = "gives output while the program runs"
+    """Launcher."""
+    MULTI_NODE = "runs one evaluation on several nodes"
+    """Launcher, and workload managers that can have more than one node."""
+    ADOPTS = "finds evaluations again that an earlier driver started"
+    """Launcher."""
+    KILLS_TREES = "ends an evaluation with all its descendants"
+    """Launcher."""
+    MERGED_OUTPUT = "can't tell stdout from stderr: metrics are looked for in both"
+    """Launcher."""
+    REMOTE = "runs evaluations where the driver's own programs and files may not be"
+    """Launcher."""
+
+
+class Plugin(ABC):
+    """What all kinds have in common."""
+
+    name: ClassVar[str]
+    """What users write to choose it."""
+    capabilities: ClassVar[frozenset[Capability]] = frozenset()
+    interface_version: ClassVar[int] = INTERFACE_VERSION
+    """The interface that it was written for; another major version is refused with a clear message."""
+    Options: ClassVar[type | None] = None
+    """An attrs class, or None for a plugin without options."""
+
+
+@mutable
+class Outlook:
+    """What a strategy may know of the study around it; kept up to date by the loop.
+
+    Attributes:
+        slots: evaluations that can run at the same time.
+        trials_left: trials that the budget still allows to be asked for, or None without such a budget.
+        time_left_s: seconds until the study's timeout, or None without one.
+    """
+
+    slots: int = 1
+    trials_left: int | None = None
+    time_left_s: float | None = None
+
+
+class Strategy(Plugin):
+    """Proposes assignments and learns from their results. Does no I/O and sees no scheduler.
+
+    The study asks whenever a slot is free and tells each result as it comes, in order of completion; asks
+    and tells need not alternate and several asks may be open. Equal seed and equal order of tells give equal
+    proposals. All calls come from one thread at a time.
+
+    Args:
+        space: the search space; draws, encodes, finds neighbours and validates.
+        seed: for `rng`; every other random number must come from it too.
+        options: an instance of `Options`, or None where the class has none.
+        outlook: what is known of slots and budget.
+    """
+
+    def __init__(self, space: Params, *, seed: int, options: Any = None, outlook: Outlook | None = None) -> None:
+        if options is None and self.Options is not None:
+            options = self.Options()
+        self.space = space
+        self.rng = random.Random(seed)
+        self.options = options
+        self.outlook = outlook or Outlook()
+
+    @abstractmethod
+    def ask(self) -> Proposal | Pause:
+        """Propose one assignment.
+
+        Returns:
+            a `Proposal` that is valid in the space; `Pause.WAIT` to be asked again after the next tell;
+            `Pause.DONE` when there will never be another.
+        """
+
+    def tell(self, trial: Trial, result: Result) -> None:
+        """Learn how a trial ended; also of the baseline and of trials that others put in.
+
+        Args:
+            trial: what ran; its values are those that stood on the command line.
+            result: minimise ``result.loss``; it is infinite for a failure.
+        """
+
+    def report(self, trial: Trial, report: Report) -> bool:
+        """Hear an intermediate value; needs `Capability.REPORTS`.
+
+        Returns:
+            True to stop the trial now: it ends as STOPPED with this report's figure of merit.
+        """
+        return False
+
+    def tag(self, number: int) -> str:
+        """The tag of trial `number` where its proposal has none (also the baseline's)."""
+        return f"point{number}"
+
+    def get_state(self) -> Any:
+        """Everything that the next proposals depend on, as JSON values.
+
+        The default saves the random generator only: a strategy that remembers more adds to it.
+        """
+        version, internal, gauss = self.rng.getstate()
+        return {"rng": [version, list(internal), gauss]}
+
+    def set_state(self, state: Any) -> None:
+        """Go on from what `get_state` gave, on a new object made with the same arguments."""
+        version, internal, gauss = state["rng"]
+        self.rng.setstate((version, tuple(internal), gauss))
+
+
+class WorkloadManager(Plugin):
+    """Gets nodes and gives them back. One object holds one allocation.
+
+    Args:
+        options: an instance of `Options`, or None.
+    """
+
+    default_launcher: ClassVar[str] = "local"
+    """What ``launcher="auto"`` gives."""
+    max_nodes: ClassVar[int | None] = None
+    """Nodes that it can have at most, or None."""
+
+    def __init__(self, options: Any = None) -> None:
+        self.options = options
+
+    @classmethod
+    def detect(cls) -> str | None:
+        """Ask the machine whether this manager is really there (a name on PATH is not enough).
+
+        Returns:
+            one sentence on what answered, or None; called for ``workload_manager="auto"``.
+        """
+        return None
+
+    def event_loop(self) -> EventLoop:
+        """The clock and the place for events that a study on this allocation uses."""
+        return RealEventLoop()
+
+    @abstractmethod
+    def acquire(self, request: AllocationRequest, events: EventLoop) -> None:
+        """Ask for nodes and return at once.
+
+        Post `NodesJoined` as nodes come, `NodesLeft` as they go, `AllocationNotice` for reasons of waiting,
+        `AllocationLost` when there will be no more.
+
+        Raises:
+            AllocationError: the request can never be met; nothing was allocated.
+        """
+
+    @abstractmethod
+    def attach(self, events: EventLoop) -> None:
+        """Post to another study's loop from now on, beginning with `NodesJoined` for what is there."""
+
+    @abstractmethod
+    def release(self) -> None:
+        """Give back what `acquire` got and only that; may be called more than once."""
+
+    def explain(self) -> str:
+        """How the allocation stands, in the scheduler's own words."""
+        return ""
+
+
+class Launcher(Plugin):
+    """Runs evaluations on the slots that they were given.
+
+    Args:
+        options: an instance of `Options`, or None.
+        launch_args: the user's text for the launch command, verbatim.
+    """
+
+    def __init__(self, options: Any = None, *, launch_args: str = "") -> None:
+        self.options = options
+        self.launch_args = launch_args
+
+    def open(self, events: EventLoop, study_id: str) -> None:
+        """Get ready for a study: all events go to `events` until `close`."""
+        self.events = events
+        self.study_id = study_id
+
+    @abstractmethod
+    def launch(self, evaluation: Evaluation) -> None:
+        """Start an evaluation and return at once.
+
+        Post `Started`, `Output` as it is produced, and exactly one `Ended` when nothing of it is left.
+
+        Raises:
+            LaunchError: it could not be started; no event follows.
+        """
+
+    @abstractmethod
+    def end(self, key: Key, grace_s: float) -> None:
+        """End an evaluation with all its descendants: TERM, and KILL after `grace_s` seconds.
+
+        Its `Ended` follows. Unknown keys are ignored: it may have ended meanwhile.
+        """
+
+    def preview(self, evaluation: Evaluation) -> str:
+        """What would be run, exactly, for ``--dry-run``."""
+        return evaluation.command
+
+    @abstractmethod
+    def close(self) -> None:
+        """Kill whatever still runs and give back all resources; no event follows."""
+
+
+@frozen
+class Reading:
+    """Metrics found in the output: one or several names with their values, and the step if it was named."""
+
+    metrics: Mapping[str, float]
+    step: float | None = None
+
+
+class MetricReader(ABC):
+    """Reads the output of one evaluation, line by line, in bounded memory."""
+
+    near_miss: str = ""
+    """Set to what almost was a metric, for the message when none is found."""
+
+    @abstractmethod
+    def line(self, text: str) -> Sequence[Reading]:
+        """Read one line of output without its end of line; undecodable bytes are U+FFFD, long lines are cut.
+
+        Returns:
+            all readings in it, in order; empty when there are none.
+        """
+
+    def finish(self, directory: Path) -> Sequence[Reading]:
+        """Look for what is not in the output, once, after the program ended well.
+
+        Args:
+            directory: where the program ran.
+        """
+        return ()
+
+
+class MetricParser(Plugin):
+    """Makes a reader for each evaluation. Weights, rules over repeats and direction are the core's.
+
+    Args:
+        metrics: names that are looked for, in order; or one literal text.
+        literal: whether `metrics` holds one literal text as the user wrote it, such as ``f1: ``.
+        options: an instance of `Options`, or None.
+    """
+
+    def __init__(self, metrics: Sequence[str], *, literal: bool = False, options: Any = None) -> None:
+        if options is None and self.Options is not None:
+            options = self.Options()
+        self.metrics = tuple(metrics)
+        self.literal = literal
+        self.options = options
+
+    @abstractmethod
+    def reader(self) -> MetricReader:
+        """A fresh reader for one evaluation."""
+
+    def expected(self) -> str:
+        """What should have been printed, for messages, such as ``'FoM: ' and a number``."""
+        return " and ".join(f"'{name}: <number>'" for name in self.metrics)
+
+
+class Observer(Plugin):
+    """Hears of a study's life: progress displays, loggers. Override what you need.
+
+    An observer that raises is switched off with a warning; it never harms the study. Calls come from the
+    loop's thread and should be quick.
+    """
+
+    name = "observer"
+
+    def study_started(self, study: Study) -> None:
+        """The study begins or goes on; nothing has been launched yet."""
+
+    def trial_started(self, trial: Trial, attempt: int) -> None:
+        """An attempt was launched."""
+
+    def trial_reported(self, trial: Trial, report: Report) -> None:
+        """A running trial printed an intermediate value."""
+
+    def trial_finished(self, trial: Trial, result: Result) -> None:
+        """A trial is over for good and is recorded; retries are not heard of here."""
+
+    def notice(self, text: str) -> None:
+        """Something that people should know: reasons of waiting, retries, warnings."""
+
+    def study_finished(self, study: Study) -> None:
+        """The study stopped, for whatever reason (`Study.stop_reason`)."""

@@ -1,0 +1,35 @@
+"""Random search as the seed has it."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from hpo_core._optimizer import Optimizer as _Optimizer
+
+
+class RandomOptimizer(_Optimizer):
+    """Employs a random search to minimize the figure of merit (FoM).
+
+    Args:
+        evaluator: how to run the command.
+        num_iters: evaluations to run, that of the default values among them. Default 1000.
+        seed: seed of the random number generator; 0: a random one. Default 0.
+        name: experiment name, the prefix of the log file. Default ``""``: no log file.
+        log_fn: the older way to name the log file. Default ``""``.
+        verbose: enable verbose output. Default False.
+        directory: where the study is kept. Default: a fresh ``hpo-study-N``.
+
+    Attributes:
+        best_fom: figure of merit of the best hyperparameters; None before a result.
+        best_params: best hyperparameters, flag to value; None before a result.
+    """
+
+    strategy = "random"
+    _own: ClassVar[dict[str, Any]] = {"num_iters": 1000}
+
+    def _n_trials(self) -> int | None:
+        return int(self.__dict__["num_iters"])
+
+
+Optimizer = RandomOptimizer
+"""The older name: ``hpo.random.Optimizer``."""

@@ -1,0 +1,323 @@
+"""Names to plugin classes: the built-ins, and what other distributions bring through entry points.
+
+The built-ins go through the same hooks. A distribution is imported only when a name is not among the built-ins
+or all names are asked for; one that cannot be imported never harms the others.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from attrs import field, frozen, mutable
+
+from hpo_core._words import did_you_mean
+from hpo_core.exceptions import PluginConflictError, PluginError, PluginLoadError, PluginNotFoundError
+from hpo_core.interfaces import (
+    INTERFACE_VERSION,
+    Launcher,
+    MetricParser,
+    Observer,
+    Plugin,
+    Strategy,
+    WorkloadManager,
+)
+
+if TYPE_CHECKING:
+    import pluggy
+
+ENTRY_POINT_GROUP = "hpo_core"
+
+KINDS: dict[str, type[Plugin]] = {
+    "strategy": Strategy,
+    "workload_manager": WorkloadManager,
+    "launcher": Launcher,
+    "metric_parser": MetricParser,
+    "observer": Observer,
+}
+
+_BUILTIN = "hpo-core"
+
+_INSTALLED_BY = {
+    ("strategy", "genetic"): "hpo-genetic",
+    ("strategy", "pbt"): "hpo-genetic",
+    ("workload_manager", "slurm"): "hpo-slurm",
+    ("launcher", "slurm"): "hpo-slurm",
+    ("workload_manager", "pbs"): "hpo-pbs",
+    ("workload_manager", "k8s"): "hpo-k8s",
+    ("launcher", "k8s"): "hpo-k8s",
+    ("launcher", "urika"): "hpo-urika",
+}
+
+P = TypeVar("P", bound=Plugin)
+
+
+@frozen
+class PluginInfo:
+    """One line of ``hpo plugins``.
+
+    A name of hpo-core's own can't be taken: it stays the built-in, and the other is shown as refused.
+
+    Attributes:
+        kind: a key of `KINDS`, or empty when the distribution could not be loaded.
+        name: what users write to choose it.
+        distribution: the installed distribution that brings it.
+        version: the distribution's version.
+        health: ``ok``, or why it cannot be used.
+    """
+
+    kind: str
+    name: str
+    distribution: str
+    version: str
+    health: str = "ok"
+
+
+@mutable(eq=False)
+class _Source:
+    """A module that implements hooks, and where it comes from."""
+
+    distribution: str
+    version: str
+    module: ModuleType | None = None
+    entry_point: Any = None
+    failure: BaseException | None = None
+    classes: dict[str, list[type[Plugin]]] = field(factory=dict)
+
+
+class Registry:
+    """All plugins of this process. Use the module's functions; a registry of your own is for tests."""
+
+    def __init__(self, builtin_modules: Iterable[str], *, entry_points: Iterable[Any] | None = None) -> None:
+        self._lock = threading.RLock()
+        self._builtin_modules = tuple(builtin_modules)
+        self._entry_points = entry_points
+        self._builtin: _Source | None = None
+        self._external: list[_Source] | None = None
+
+    def get(self, kind: str, name: str) -> type[Plugin]:
+        """The class of this kind and name.
+
+        Raises:
+            PluginNotFoundError: there is none; the message says what to install, or which names are near.
+            PluginLoadError: a distribution promises it and cannot be imported; the cause is chained.
+            PluginConflictError: two distributions claim the name.
+        """
+        with self._lock:
+            for cls in self._builtin_source().classes[kind]:
+                if cls.name == name:
+                    return cls
+            found = self._registered(kind, name)
+            if not found:
+                raise self._not_found(kind, name)
+            if len(found) > 1:
+                raise _conflict(kind, name, found[0][0], found[1][0])
+            self._check_interface(kind, *found[0])
+            return found[0][1]
+
+    def names(self, kind: str) -> tuple[str, ...]:
+        """All names of a kind that can be asked for, sorted."""
+        with self._lock:
+            sources = [self._builtin_source(), *self._external_sources()]
+            return tuple(sorted({cls.name for source in sources for cls in source.classes.get(kind, ())}))
+
+    def infos(self) -> list[PluginInfo]:
+        """Everything that is installed, also what cannot be used and why."""
+        with self._lock:
+            lines = []
+            for source in [self._builtin_source(), *self._external_sources()]:
+                if source.failure is not None:
+                    entry = source.entry_point.name
+                    health = f"cannot be loaded: {_describe(source.failure)}"
+                    lines.append(PluginInfo("", entry, source.distribution, source.version, health))
+                for kind, classes in source.classes.items():
+                    lines += [
+                        PluginInfo(
+                            kind,
+                            cls.name,
+                            source.distribution,
+                            source.version,
+                            self._health(kind, cls.name, source),
+                        )
+                        for cls in classes
+                    ]
+            return lines
+
+    def _registered(self, kind: str, name: str) -> list[tuple[str, type[Plugin]]]:
+        """The classes of that name from other distributions, each with its distribution."""
+        return [
+            (source.distribution, cls)
+            for source in self._external_sources()
+            for cls in source.classes.get(kind, ())
+            if cls.name == name
+        ]
+
+    def _health(self, kind: str, name: str, source: _Source) -> str:
+        try:
+            if source is not self._builtin and any(c.name == name for c in self._builtin_source().classes[kind]):
+                raise _conflict(kind, name, _BUILTIN, source.distribution)
+            self.get(kind, name)
+        except PluginError as error:
+            return str(error)
+        return "ok"
+
+    def _builtin_source(self) -> _Source:
+        if self._builtin is None:
+            source = _Source(_BUILTIN, "", classes={kind: [] for kind in KINDS})
+            for module in map(import_module, self._builtin_modules):
+                for kind, classes in _collect(module).items():
+                    source.classes[kind] += classes
+            self._builtin = source
+            source.version = _own_version()
+        return self._builtin
+
+    def _external_sources(self) -> list[_Source]:
+        if self._external is None:
+            points = self._entry_points
+            if points is None:
+                from importlib.metadata import entry_points
+
+                points = entry_points(group=ENTRY_POINT_GROUP)
+            self._external = [self._load(point) for point in sorted(points, key=lambda point: str(point.name))]
+        return self._external
+
+    def _load(self, point: Any) -> _Source:
+        name, version = (point.dist.name, point.dist.version) if point.dist else (point.value, "?")
+        source = _Source(name, version, entry_point=point)
+        try:
+            source.module = point.load()
+            source.classes = _collect(source.module)
+        except Exception as error:  # noqa: BLE001 - whatever a foreign module raises must not harm the rest
+            source.failure = error
+        return source
+
+    def _check_interface(self, kind: str, distribution: str, cls: type[Plugin]) -> None:
+        if cls.interface_version != INTERFACE_VERSION:
+            older = cls.interface_version < INTERFACE_VERSION
+            raise PluginLoadError(
+                f"{_spoken(kind)} '{cls.name}' of {distribution} was written for interface version "
+                f"{cls.interface_version}, this hpo-core has version {INTERFACE_VERSION}: "
+                f"upgrade {distribution if older else 'hpo-core'}",
+                distribution=distribution,
+            )
+
+    def _not_found(self, kind: str, name: str) -> PluginError:
+        for source in self._external_sources():
+            if source.failure is not None and name in (source.entry_point.name, *_promised(source, kind)):
+                error = PluginLoadError(
+                    f"{_spoken(kind)} '{name}': {source.distribution} {source.version} is installed and cannot be "
+                    f"loaded: {_describe(source.failure)}",
+                    distribution=source.distribution,
+                )
+                error.__cause__ = source.failure
+                return error
+        known = self.names(kind)
+        distribution = _INSTALLED_BY.get((kind, name))
+        if distribution:
+            folder = distribution.replace("-", "_")
+            hint = (
+                f"it comes with {distribution}: pip install {distribution} "
+                f"(from a checkout: pip install -e plugins/{folder})"
+            )
+        else:
+            hint = f"there are: {', '.join(known)}"
+        broken = [s.distribution for s in self._external_sources() if s.failure is not None]
+        if broken:
+            hint += f"; could not be loaded: {', '.join(broken)} (see: hpo plugins)"
+        return PluginNotFoundError(
+            f"no {_spoken(kind)} is called '{name}'{did_you_mean(name, known)}; {hint}",
+            kind=kind,
+            name=name,
+            known=known,
+        )
+
+
+def _conflict(kind: str, name: str, first: str, second: str) -> PluginConflictError:
+    return PluginConflictError(
+        f"{_spoken(kind)} '{name}' is registered by both {first} and {second}: uninstall one of them",
+        distributions=(first, second),
+    )
+
+
+def _promised(source: _Source, kind: str) -> list[str]:
+    return [name for (k, name), dist in _INSTALLED_BY.items() if k == kind and dist == source.distribution]
+
+
+def _collect(module: object) -> dict[str, list[type[Plugin]]]:
+    """Call the registration hooks that a module implements, through pluggy, and check what they return."""
+    import pluggy
+
+    from hpo_core import hookspecs
+
+    manager = pluggy.PluginManager("hpo_core")
+    manager.add_hookspecs(hookspecs)
+    manager.register(module)
+    manager.check_pending()
+    return {kind: _classes(manager, kind, base) for kind, base in KINDS.items()}
+
+
+def _classes(manager: pluggy.PluginManager, kind: str, base: type[Plugin]) -> list[type[Plugin]]:
+    hook = f"hpo_register_{kind}"
+    classes: list[type[Plugin]] = []
+    for answer in getattr(manager.hook, hook)():
+        for cls in answer if isinstance(answer, (list, tuple)) else [answer]:
+            if not (isinstance(cls, type) and issubclass(cls, base)):
+                raise PluginError(f"{hook} returned {cls!r}, which is no subclass of {base.__name__}")
+            if not isinstance(getattr(cls, "name", None), str) or not cls.name:
+                raise PluginError(f"{cls.__qualname__} carries no name: give it a class attribute 'name'")
+            classes.append(cls)
+    return classes
+
+
+def _own_version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("hpo-core")
+    except PackageNotFoundError:
+        return "(not installed)"
+
+
+def _describe(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+def _spoken(kind: str) -> str:
+    return kind.replace("_", " ")
+
+
+_REGISTRY = Registry(
+    [
+        "hpo_core.builtin.random",
+        "hpo_core.builtin.grid",
+        "hpo_core.builtin.local",
+        "hpo_core.builtin.simulated",
+        "hpo_core.builtin.text_metrics",
+        "hpo_core.builtin.regex_metrics",
+        "hpo_core.builtin.json_metrics",
+        "hpo_core.builtin.observers",
+    ]
+)
+
+
+def get(kind: type[P], name: str) -> type[P]:
+    """The plugin class of a kind (such as `Strategy`) and name; see `Registry.get` for what it raises."""
+    return _REGISTRY.get(kind_name(kind), name)  # type: ignore[return-value]
+
+
+def names(kind: type[Plugin]) -> tuple[str, ...]:
+    """All names of a kind, sorted."""
+    return _REGISTRY.names(kind_name(kind))
+
+
+def list_plugins() -> list[PluginInfo]:
+    """All plugins that are installed, with kind, name, distribution, version and health."""
+    return _REGISTRY.infos()
+
+
+def kind_name(kind: type[Plugin]) -> str:
+    """The name of a kind, such as ``workload_manager`` for `WorkloadManager`."""
+    return next(name for name, base in KINDS.items() if base is kind)

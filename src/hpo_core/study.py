@@ -1,0 +1,514 @@
+"""A study: the search of a space with a strategy, recorded in a directory.
+
+What happens, in order: `Study(...)` checks everything and makes the directory; `optimize` acquires nodes and runs
+the loop (`hpo_core._loop`): ask the strategy, launch, read the output, put the result on disk, tell the strategy,
+until a budget is spent; `Study.load` goes on from the directory alone.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hpo_core import registry
+from hpo_core._header import make_header, make_strategy, read_header, refuse_changes, strategy_class
+from hpo_core._ledger import Ledger, baseline
+from hpo_core._lock import Lock
+from hpo_core._observers import Observers
+from hpo_core._plan import plan, width
+from hpo_core._table import columns, csv_text, row
+from hpo_core.allocation import Slot
+from hpo_core.budget import Budget, StopReason
+from hpo_core.command import missing_program
+from hpo_core.evaluator import Evaluator
+from hpo_core.exceptions import ConfigurationError, HpoError
+from hpo_core.interfaces import Observer, Outlook, Strategy
+from hpo_core.journal import NAME as JOURNAL
+from hpo_core.journal import Journal, read
+from hpo_core.space import Params
+from hpo_core.trial import Failure, Pause, Proposal, Result, State, Trial, TrialRecord, Value
+
+if TYPE_CHECKING:
+    import pandas
+
+
+class Study:
+    """The search of a space for the best flags of a command.
+
+    Args:
+        params: the search space.
+        evaluator: how to run the command; None for a study of `ask` and `tell` alone.
+        strategy: name of a strategy, or a `Strategy` class.
+        strategy_options: the strategy's options, by their keys.
+        n_trials: trials to run, the baseline among them, retries not; None: until something else ends the study.
+        seed: of all random numbers; 0: a random one, which is recorded.
+        directory: where the study is kept; None: a fresh ``hpo-study-N`` where the driver runs.
+        name: for people and log files.
+        target: stop when the figure of merit is this good.
+        patience: stop after this many trials without improvement.
+        max_failures: stop after this many failed trials in a row.
+        evaluate_defaults: run the default values first.
+        maximize: for `tell`; None: as the evaluator says, else False.
+        sync: ``driver`` (records survive the driver's death) or ``durable`` (also the host's).
+        observers: names of observer plugins, or `Observer` objects.
+        resume_if_exists: go on with the study in `directory` if there is one, for jobs that are requeued.
+
+    Raises:
+        ConfigurationError: something is wrong, or `directory` exists; nothing was run or written.
+        PluginError: a name is not known, or its plugin cannot be used.
+    """
+
+    _ledger: Ledger
+    _lock: Lock
+    _observers: Observers
+    _header: dict[str, Any]
+    _outlook: Outlook
+    stop_reason: StopReason | None
+    """Why `optimize` returned; None before."""
+
+    def __init__(
+        self,
+        params: Params,
+        evaluator: Evaluator | None = None,
+        *,
+        strategy: str | type[Strategy] = "random",
+        strategy_options: Mapping[str, Any] | None = None,
+        n_trials: int | None = None,
+        seed: int = 0,
+        directory: str | os.PathLike[str] | None = None,
+        name: str = "",
+        target: float | None = None,
+        patience: int | None = None,
+        max_failures: int | None = None,
+        evaluate_defaults: bool = True,
+        maximize: bool | None = None,
+        sync: str = "driver",
+        observers: Iterable[str | Observer] = (),
+        resume_if_exists: bool = False,
+    ) -> None:
+        if not isinstance(params, Params):
+            raise ConfigurationError(f"params must be hpo.Params, not {type(params).__name__}")
+        if evaluator is not None and not isinstance(evaluator, Evaluator):
+            raise ConfigurationError(f"evaluator must be hpo.Evaluator, not {type(evaluator).__name__}")
+        chosen = strategy_class(strategy)
+        header = make_header(
+            params,
+            evaluator,
+            strategy=chosen,
+            strategy_options=strategy_options or {},
+            seed=seed,
+            name=name,
+            evaluate_defaults=evaluate_defaults,
+            maximize=maximize,
+            sync=sync,
+            budget={
+                "n_trials": n_trials,
+                "timeout_s": None if evaluator is None else evaluator.timeout_s,
+                "target": target,
+                "patience": patience,
+                "max_failures": max_failures,
+            },
+        )
+        if directory is not None and resume_if_exists and (Path(directory) / JOURNAL).exists():
+            self._open(Path(directory), evaluator, chosen, observers, expected=header)
+            return
+        params.check()
+        self._assemble(header, params, evaluator, chosen, observers)
+        self._check_command()
+        self.directory = _make_directory(directory)
+        self._ledger.directory = self.directory
+        self._lock = Lock(self.directory)
+        self._ledger.journal = Journal(self.directory, sync=sync)
+        self._ledger.journal.append(header)
+        self._ledger.flush()
+        if evaluate_defaults and params.flags:
+            self._ledger.begin_with(baseline(params, header["seed"]))
+
+    @classmethod
+    def load(
+        cls,
+        directory: str | os.PathLike[str],
+        evaluator: Evaluator | None = None,
+        *,
+        strategy: type[Strategy] | None = None,
+        observers: Iterable[str | Observer] = (),
+        n_trials: int | None = None,
+        force_lock: bool = False,
+    ) -> Study:
+        """Go on with a study from its directory.
+
+        Args:
+            directory: the study's directory.
+            evaluator: None: as recorded; else one that replaces it, for what can't be recorded (objects in options).
+            strategy: its class, where it is no installed plugin.
+            observers: names of observer plugins, or `Observer` objects.
+            n_trials: a new budget of trials, counted from the first; None: as recorded.
+            force_lock: take the study from another driver that is surely gone.
+
+        Raises:
+            JournalError: there is no study, or its journal is damaged.
+            StudyLockedError: another driver works on it.
+        """
+        study = cls.__new__(cls)
+        study._open(Path(directory), evaluator, strategy, observers, n_trials=n_trials, force_lock=force_lock)
+        return study
+
+    # Running
+
+    def optimize(self) -> Study:
+        """Run until a budget is spent, the strategy is done, or somebody stops it; see `stop_reason`.
+
+        Ctrl-C once stops in order, twice at once; everything recorded stays. May be called again.
+
+        Returns:
+            the study itself.
+
+        Raises:
+            ConfigurationError: there is no evaluator.
+            StudyStopped: nothing can be evaluated as things are set up.
+            AllocationError: no nodes can be had.
+            JournalError: the disk fails; everything recorded before is intact.
+        """
+        from hpo_core._loop import Loop
+
+        if self.evaluator is None:
+            raise ConfigurationError("this study has no evaluator: use ask and tell, or give it one")
+        backend = self.evaluator.backend
+        self._observers.study_started(self)
+        for sentence in (*backend.chosen, *self._ledger.notes):
+            self._observers.notice(sentence)
+        loop = Loop(self._ledger, self.evaluator, backend, self.budget, self._observers, self._outlook, self.id)
+        try:
+            self.stop_reason, self.stop_detail = loop.run()
+        except HpoError as error:
+            self.stop_detail = str(error)
+            raise
+        finally:
+            self._ledger.note("stopped", reason=self.stop_detail, elapsed_s=round(self._ledger.elapsed_s, 3))
+            self._ledger.flush()
+            self._observers.study_finished(self)
+        return self
+
+    def ask(self) -> Trial | None:
+        """The next trial, for a loop of your own: the defaults first, what was enqueued, then the strategy's.
+
+        Returns:
+            the trial, recorded; or None when the strategy waits for a `tell` (see `done`) or the budget is spent.
+        """
+        if self.budget.n_trials is not None and self._ledger.asked >= self.budget.n_trials:
+            return None
+        if self._ledger.queued:
+            trial = self._ledger.next_queued()
+        else:
+            answer = self._ledger.strategy.ask()
+            if isinstance(answer, Pause):
+                self.done = answer is Pause.DONE
+                return None
+            trial = self._ledger.admit(answer, "strategy", told=self._ledger.told)
+        self._ledger.flush()
+        return trial
+
+    def tell(
+        self,
+        trial: Trial | int,
+        fom: float | None = None,
+        *,
+        metrics: Mapping[str, float] | None = None,
+        failure: str = "",
+        duration_s: float = 0.0,
+    ) -> None:
+        """Record how a trial from `ask` ended, and let the strategy learn from it.
+
+        Args:
+            trial: the trial or its number.
+            fom: its figure of merit; None, NaN or infinite: it failed.
+            metrics: more values to record.
+            failure: why it failed, for people.
+            duration_s: how long it took, in seconds.
+
+        Raises:
+            ConfigurationError: there is no such trial, or it has a result already.
+        """
+        number = trial if isinstance(trial, int) else trial.number
+        if not 1 <= number <= len(self.trials):
+            raise ConfigurationError(f"there is no trial {number}: {len(self.trials)} were asked for")
+        if not self._ledger.history.running(number):
+            raise ConfigurationError(f"trial {number} has its result already: a recorded result is never changed")
+        result = _told_result(fom, dict(metrics or {}), failure, duration_s, self._ledger.sign)
+        asked = self._ledger.history.trial(number)
+        self._ledger.finish(asked, result)
+        self._ledger.flush()
+        self._ledger.tell_all()
+        self._observers.trial_finished(asked, result)
+
+    def enqueue(self, values: Mapping[str, Value]) -> None:
+        """Run a point before whatever the strategy proposes next.
+
+        Args:
+            values: flag to value for every active flag.
+
+        Raises:
+            SpaceError: it is no valid point of the space.
+        """
+        self._ledger.enqueue(values)
+        self._ledger.note("enqueued", values=self.params.canonical(values))
+        self._ledger.flush()
+
+    def insert(self, values: Mapping[str, Value], fom: float, *, metrics: Mapping[str, float] | None = None) -> Trial:
+        """Add a point whose result is known; it is told to the strategy and does not count as a trial to run.
+
+        Args:
+            values: flag to value for every active flag.
+            fom: its figure of merit.
+            metrics: more values to record.
+
+        Raises:
+            SpaceError: it is no valid point of the space.
+        """
+        trial = self._ledger.admit(Proposal(self.params.canonical(values)), "inserted", told=self._ledger.told)
+        self.tell(trial, fom, metrics=metrics)
+        return trial
+
+    # Results
+
+    @property
+    def trials(self) -> Sequence[TrialRecord]:
+        """All trials in order of their numbers; number ``n`` is item ``n - 1``."""
+        return self._ledger.history
+
+    @property
+    def best_trial(self) -> TrialRecord | None:
+        """The trial with the best figure of merit, the earliest of equals; None before a result."""
+        return None if self._ledger.best is None else self.trials[self._ledger.best - 1]
+
+    @property
+    def best_params(self) -> dict[str, Value] | None:
+        """Active flags of the best trial with their values; None before a result."""
+        best = self.best_trial
+        return None if best is None else dict(best.values)
+
+    @property
+    def best_fom(self) -> float | None:
+        """The best figure of merit, in the user's sign; None before a result."""
+        best = self.best_trial
+        return None if best is None else best.fom
+
+    @property
+    def default_fom(self) -> float | None:
+        """The figure of merit of the default values; None where they were not evaluated or failed."""
+        if len(self.trials) == 0 or self.trials[0].trial.origin != "baseline":
+            return None
+        fom = self._ledger.history.fom(1)
+        return None if math.isnan(fom) else fom
+
+    def command(self, trial: TrialRecord | Trial | int) -> str:
+        """The command line of a trial as one would paste it: the command and its flags, placeholders as written."""
+        number = trial if isinstance(trial, int) else trial.number
+        arguments = self._ledger.history.trial(number).arguments
+        return " ".join([self.evaluator.cmd if self.evaluator else "", *arguments]).strip()
+
+    def plan(self, count: int = 1) -> list[str]:
+        """What would run, for the first `count` trials: exact commands, as the launcher would start them.
+
+        Nothing is run or recorded; the strategy is a fresh one, told nothing.
+        """
+        if self.evaluator is None:
+            raise ConfigurationError("this study has no evaluator: there is no command to show")
+        return _preview(self.params, self.evaluator, self._strategy_class, self._header, count)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One flat record a trial: number, state, fom, metrics, flags, and what else is known, in this order."""
+        columns = self._columns
+        return [row(record, columns) for record in self.trials]
+
+    def to_csv(self) -> str:
+        """`rows` as CSV text with a header line; the trial's number is the first column."""
+        return csv_text(self.trials, self._columns)
+
+    def to_dataframe(self) -> pandas.DataFrame:
+        """`rows` as a pandas DataFrame.
+
+        Raises:
+            ImportError: pandas is not installed.
+        """
+        import pandas
+
+        return pandas.DataFrame(self.rows())
+
+    @property
+    def _columns(self) -> tuple[str, ...]:
+        names = () if self.evaluator is None else self.evaluator.metric_spec.names
+        return columns(self.params.flags, names)
+
+    def close(self) -> None:
+        """Give up the study's lock and files; the evaluator stays open."""
+        if self._ledger.journal is not None:
+            self._ledger.flush()
+            self._ledger.journal.close()
+            self._ledger.journal = None
+            self._lock.release()
+
+    def __enter__(self) -> Study:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_lock"):
+            self.close()
+
+    def __repr__(self) -> str:
+        return f"<Study {self.directory} strategy={self._ledger.strategy.name} trials={len(self.trials)}>"
+
+    # Making
+
+    def _open(
+        self,
+        directory: Path,
+        evaluator: Evaluator | None,
+        strategy: type[Strategy] | None,
+        observers: Iterable[str | Observer],
+        *,
+        expected: Mapping[str, Any] | None = None,
+        n_trials: int | None = None,
+        force_lock: bool = False,
+    ) -> None:
+        header = read_header(directory)
+        if expected is not None:
+            refuse_changes(directory, header, expected)
+        params = Params.from_json(header["params"])
+        if evaluator is None and header["evaluator"] is not None:
+            evaluator = Evaluator.from_json(header["evaluator"])
+        strategy = strategy or strategy_class(header["strategy"]["name"])
+        self._assemble(header, params, evaluator, strategy, observers)
+        self.directory = self._ledger.directory = directory
+        lock = Lock(directory, force=force_lock)
+        try:
+            journal = Journal(directory, sync=header["sync"])
+            lines = read(directory)
+            next(lines)
+            self._ledger.replay(lines)
+        except BaseException:
+            lock.release()
+            raise
+        self._lock = lock
+        self._ledger.journal = journal
+        budget = dict(self._ledger.budget or header["budget"])
+        if n_trials is not None:
+            budget["n_trials"] = n_trials
+        self.budget = Budget(**budget)
+        if journal.repaired:
+            self._ledger.notes.append(journal.repaired)
+        if len(self.trials) == 0 and header["evaluate_defaults"] and params.flags:
+            self._ledger.begin_with(baseline(params, header["seed"]))
+        self._ledger.note("resumed", budget=budget)
+        self._ledger.flush()
+
+    def _assemble(
+        self,
+        header: dict[str, Any],
+        params: Params,
+        evaluator: Evaluator | None,
+        strategy: type[Strategy],
+        observers: Iterable[str | Observer],
+    ) -> None:
+        self._header = header
+        self.id: str = header["id"]
+        """Short and unique; part of all names of jobs and files."""
+        self.name: str = header["name"]
+        self.params = params
+        self.evaluator = evaluator
+        self.maximize: bool = header["maximize"]
+        """Whether larger is better."""
+        self.seed: int = header["seed"]
+        self.budget = Budget(**header["budget"])
+        self.stop_reason = None
+        self.stop_detail = ""
+        self.done = False
+        """Whether the strategy said that it will never propose again."""
+        self._strategy_class = strategy
+        slots = 1 if evaluator is None else max(evaluator.num_parallel_evals, evaluator.nodes, 1)
+        self._outlook = Outlook(slots=slots, trials_left=self.budget.n_trials)
+        if evaluator is not None:
+            _ = evaluator.backend
+        self._ledger = Ledger(
+            Path(),
+            params,
+            make_strategy(strategy, params, header, self._outlook),
+            -1.0 if header["maximize"] else 1.0,
+        )
+        self._observers = Observers([_observer(observer) for observer in observers])
+
+    def _check_command(self) -> None:
+        if self.evaluator is None or self.evaluator.backend.is_remote:
+            return
+        directory = self.evaluator.src_path or os.getcwd()
+        if self.evaluator.src_path and not os.path.isdir(directory):
+            raise ConfigurationError(f"src_path={directory!r} is no directory")
+        missing = missing_program(self.evaluator.cmd, None, directory)
+        if missing is not None:
+            where = f"in {directory}" if "/" in missing else "on PATH"
+            raise ConfigurationError(
+                f"the command '{self.evaluator.cmd}' cannot run: there is no program '{missing}' {where}"
+            )
+
+
+def _preview(
+    params: Params, evaluator: Evaluator, strategy: type[Strategy], header: Mapping[str, Any], count: int
+) -> list[str]:
+    """What would run for the first `count` trials of a study; nothing is run or recorded."""
+    fresh = make_strategy(strategy, params, header, Outlook(trials_left=header["budget"]["n_trials"]))
+    ledger = Ledger(Path("STUDY"), params, fresh, 1.0)
+    if header["evaluate_defaults"]:
+        ledger.begin_with(baseline(params, header["seed"]))
+    commands: list[str] = []
+    while len(commands) < count:
+        if ledger.queued:
+            trial = ledger.next_queued()
+        else:
+            answer = fresh.ask()
+            if isinstance(answer, Pause):
+                break
+            trial = ledger.admit(answer, "strategy", told=0)
+        nodes = width(evaluator, trial)
+        slots = tuple(Slot(f"NODE{i}") for i in range(1, nodes + 1))
+        evaluation, _ = plan(evaluator, Path("STUDY"), header["id"], trial, 1, slots, nodes)
+        commands.append(evaluator.backend.launcher.preview(evaluation))
+    return commands
+
+
+def _make_directory(directory: str | os.PathLike[str] | None) -> Path:
+    """Make the study's directory, readable by its owner alone."""
+    if directory is not None:
+        path = Path(directory)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            path.mkdir(mode=0o700)
+        except FileExistsError:
+            hint = f"go on with: hpo resume {path}" if (path / JOURNAL).exists() else "it holds no study"
+            raise ConfigurationError(f"directory {path} exists already; {hint}, or choose another") from None
+        return path
+    number = 1
+    while True:
+        path = Path(f"hpo-study-{number}")
+        try:
+            path.mkdir(mode=0o700)
+            return path
+        except FileExistsError:
+            number += 1
+
+
+def _observer(observer: str | Observer) -> Observer:
+    return registry.get(Observer, observer)() if isinstance(observer, str) else observer
+
+
+def _told_result(fom: float | None, metrics: dict[str, float], failure: str, duration_s: float, sign: float) -> Result:
+    if fom is not None and math.isfinite(fom) and not failure:
+        return Result(State.DONE, float(fom), sign * fom, metrics, duration_s=duration_s)
+    kind = Failure.NAN_METRIC if fom is not None and not failure else Failure.NO_METRIC
+    message = failure or ("no figure of merit was told" if fom is None else f"the figure of merit is {fom}")
+    return Result(State.FAILED, metrics=metrics, failure=kind, message=message, duration_s=duration_s)
