@@ -168,6 +168,8 @@ def _check(evaluator: Evaluator, manager: type[WorkloadManager], launcher: type[
         raise ConfigurationError(
             f"nodes_per_eval={evaluator.nodes_per_eval}, and launcher '{launcher.name}' runs an evaluation on one node"
         )
+    if evaluator.memory_limit is not None and Capability.LIMITS_MEMORY not in launcher.capabilities:
+        raise ConfigurationError(f"memory_limit is set, and launcher '{launcher.name}' can't keep it")
     if (manager.name == "k8s") != (launcher.name == "k8s"):
         raise ConfigurationError(
             f"workload_manager='{manager.name}' with launcher='{launcher.name}': 'k8s' needs 'k8s' for both"

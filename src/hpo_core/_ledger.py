@@ -10,17 +10,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from hpo_core import journal as journal_module
-from hpo_core._history import History
+from hpo_core._record import Record
 from hpo_core.command import arguments
-from hpo_core.exceptions import JournalError, SpaceError
+from hpo_core.exceptions import SpaceError
 from hpo_core.interfaces import Capability, Strategy
 from hpo_core.journal import Journal, Line, number
 from hpo_core.space import Params
-from hpo_core.trial import Failure, Pause, Proposal, Report, Result, State, Trial, Value
+from hpo_core.trial import Pause, Proposal, Report, Result, Trial, Value
 
 
-class Ledger:
+class Ledger(Record):
     """The state of a study that is on disk, and the strategy that goes with it.
 
     Args:
@@ -31,25 +30,9 @@ class Ledger:
     """
 
     def __init__(self, directory: Path, space: Params, strategy: Strategy, sign: float) -> None:
-        self.directory = directory
-        self.space = space
+        super().__init__(directory, space, sign)
         self.strategy = strategy
-        self.sign = sign
         self.journal: Journal | None = None
-        self.history = History(space, self._details)
-        self.asked = 0
-        """Trials asked to run, retries and inserted ones not counted."""
-        self.failed_in_a_row = 0
-        self.since_best = 0
-        """Trials finished since the best was found."""
-        self.best: int | None = None
-        """Number of the best trial."""
-        self.elapsed_s = 0.0
-        """Time that the study ran, from the first launch, over all its sessions."""
-        self.repeats: dict[int, int] = {}
-        """Attempts made so far of trials that are open."""
-        self.budget: dict[str, Any] | None = None
-        """The budget of the last resumption, if there was one."""
         self.notes: list[str] = []
         self._queue: deque[tuple[Proposal, str]] = deque()
         self._told = 0
@@ -177,32 +160,16 @@ class Ledger:
             record = line.record
             kind = record["record"]
             if kind == "asked":
-                self._replay_asked(record)
-            elif kind == "finished":
-                trial = self.history.trial(record["trial"])
-                self._settle(trial, _result_from(record, self.sign), line.offset)
-                self.elapsed_s = record.get("elapsed_s", self.elapsed_s)
-            elif kind == "attempt":
-                self.repeats[record["trial"]] = record["attempt"]
+                self._ask_again(record)
             elif kind == "report":
                 self._replay_report(record)
             elif kind == "enqueued":
                 self._queue.append((Proposal(record["values"]), "enqueued"))
-            elif kind == "resumed":
-                self.budget = record["budget"]
-            elif kind == "stopped":
-                self.elapsed_s = record.get("elapsed_s", self.elapsed_s)
+            self.take(line)
         self.tell_all()
 
-    def _replay_asked(self, record: Mapping[str, Any]) -> None:
-        proposal = Proposal(
-            record["values"],
-            parent=record.get("parent"),
-            fidelity=record.get("fidelity"),
-            nodes=record.get("nodes"),
-            tag=record["tag"],
-            info=record.get("info", {}),
-        )
+    def _ask_again(self, record: Mapping[str, Any]) -> None:
+        """Bring the strategy, or the queue, to behind a recorded question."""
         origin = record["origin"]
         while self._told < record["told"] and self._untold:
             trial, result = self._untold.popleft()
@@ -212,25 +179,12 @@ class Ledger:
             self._queue.popleft()
         if origin == "strategy" and self._in_step:
             again = self.strategy.ask()
-            self._in_step = not isinstance(again, Pause) and dict(again.values) == dict(proposal.values)
+            self._in_step = not isinstance(again, Pause) and dict(again.values) == dict(record["values"])
             if not self._in_step:
                 self.notes.append(
                     f"strategy '{self.strategy.name}' does not repeat its proposals from trial {record['trial']} on: "
                     "it goes on from the recorded results alone"
                 )
-        self._enter(
-            Trial(
-                number=record["trial"],
-                values=proposal.values,
-                arguments=arguments(self.space.domains, proposal.values),
-                tag=proposal.tag,
-                origin=origin,
-                parent=proposal.parent,
-                fidelity=proposal.fidelity,
-                nodes=proposal.nodes,
-                info=proposal.info,
-            )
-        )
 
     def _replay_report(self, record: Mapping[str, Any]) -> None:
         metrics = {name: float(value) for name, value in record["metrics"].items()}
@@ -239,30 +193,16 @@ class Ledger:
 
     # Inside
 
-    def _enter(self, trial: Trial) -> None:
-        if trial.number != len(self.history) + 1:
-            raise JournalError(f"trial {trial.number} is recorded where {len(self.history) + 1} is due")
-        self.history.add(trial)
-        self.asked += trial.origin != "inserted"
-
     def _settle(self, trial: Trial, result: Result, offset: int) -> None:
-        self.history.finish(trial.number, result, offset)
-        self.repeats.pop(trial.number, None)
+        super()._settle(trial, result, offset)
         self._untold.append((trial, result))
-        self.failed_in_a_row = self.failed_in_a_row + 1 if result.state is State.FAILED else 0
-        if result.ok and (self.best is None or result.loss < self.history.loss(self.best)):
-            self.best, self.since_best = trial.number, 0
-        else:
-            self.since_best += 1
 
     def _append(self, record: Mapping[str, Any]) -> int:
         return -1 if self.journal is None else self.journal.append(record)
 
     def _details(self, offset: int) -> Mapping[str, Any]:
-        if offset < 0:
-            return {}
         self.flush()
-        return journal_module.read_at(self.directory, offset)
+        return super()._details(offset)
 
 
 def baseline(space: Params, seed: int) -> dict[str, Value]:
@@ -309,26 +249,6 @@ def _result_record(result: Result) -> dict[str, Any]:
     if result.tail:
         record["tail"] = result.tail
     return record
-
-
-def _result_from(record: Mapping[str, Any], sign: float) -> Result:
-    state = State(record["state"])
-    fom = float(record.get("fom", math.nan))
-    usable = state in (State.DONE, State.STOPPED) and math.isfinite(fom)
-    return Result(
-        state=state,
-        fom=fom,
-        loss=sign * fom if usable else math.inf,
-        metrics={name: float(value) for name, value in record.get("metrics", {}).items()},
-        failure=Failure(record["failure"]) if "failure" in record else None,
-        message=record.get("message", ""),
-        exit_code=record.get("exit_code"),
-        duration_s=record["duration_s"],
-        attempts=record["attempts"],
-        nodes=tuple(record.get("nodes", ())),
-        steps=record.get("steps", 0),
-        tail=record.get("tail", ""),
-    )
 
 
 def _timestamp() -> str:

@@ -53,7 +53,7 @@ class _Running:
     started_s: float
     stdout: OutputFile
     stderr: OutputFile
-    script: Path
+    script: str
     lines: LineSplitter = field(factory=LineSplitter)
     error_lines: LineSplitter = field(factory=LineSplitter)
     cause: Failure | State | None = None

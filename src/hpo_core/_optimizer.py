@@ -90,7 +90,8 @@ class Optimizer:
         try:
             study.optimize()
         finally:
-            self.best_fom, self.best_params = study.best_fom, study.best_params
+            self.best_fom = study.best_fom
+            self.best_params = None if study.best_params is None else _plain(study.best_params)
             study.close()
 
     def _n_trials(self) -> int | None:
@@ -113,3 +114,10 @@ class Optimizer:
             folder = self.evaluator.run_path if self.evaluator.src_path else ""
             files.append(Path(folder) / f"{self.__dict__['name']}.log")
         return files
+
+
+def _plain(values: dict[str, Value]) -> dict[str, Value]:
+    """Whole numbers as int, as the seed gives them."""
+    return {
+        flag: int(value) if isinstance(value, float) and value.is_integer() else value for flag, value in values.items()
+    }

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from io import BufferedWriter
-from pathlib import Path
+from io import FileIO
 
 _IN_MEMORY = 64 * 1024
 _TAIL = 4 * 1024
@@ -20,13 +19,13 @@ class OutputFile:
         limit: most bytes written to the file, or None; what is over is dropped, the tail still moves on.
     """
 
-    def __init__(self, path: Path, *, keep: bool, limit: int | None) -> None:
+    def __init__(self, path: str, *, keep: bool, limit: int | None) -> None:
         self.path = path
         self._keep = keep
         self._limit = limit
         self._head = bytearray()
         self._tail = b""
-        self._file: BufferedWriter | None = None
+        self._file: FileIO | None = None
         self._written = 0
 
     def write(self, data: bytes) -> None:
@@ -39,7 +38,7 @@ class OutputFile:
         self._to_file(data)
         self._tail = data[-_TAIL:] if len(data) >= _TAIL else (self._tail + data)[-_TAIL:]
 
-    def close(self, *, keep: bool) -> Path | None:
+    def close(self, *, keep: bool) -> str | None:
         """No more will come; keep the file or not.
 
         Returns:
@@ -48,12 +47,11 @@ class OutputFile:
         if self._keep or keep:
             if self._file is None:
                 self._open()
-            assert self._file is not None  # noqa: S101 - for the type checker
-            self._file.close()
+            self._close()
             return self.path
         if self._file is not None:
-            self._file.close()
-            self.path.unlink(missing_ok=True)
+            self._close()
+            os.unlink(self.path)
         return None
 
     def tail(self) -> str:
@@ -61,10 +59,13 @@ class OutputFile:
         data = self._tail if self._file is not None else bytes(self._head[-_TAIL:])
         return "\n".join(data.decode(errors="replace").splitlines()[-TAIL_LINES:])
 
+    def _close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+
     def _open(self) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        self._file = os.fdopen(fd, "wb", buffering=0)  # type: ignore[assignment]
+        os.makedirs(os.path.dirname(self.path), exist_ok=True)
+        self._file = FileIO(os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb")
         head, self._head = bytes(self._head), bytearray()
         self._tail = head[-_TAIL:]
         self._to_file(head)

@@ -24,9 +24,9 @@ class Kept:
         script: does again what was run.
     """
 
-    stdout: Path
-    stderr: Path
-    script: Path
+    stdout: str
+    stderr: str
+    script: str
 
 
 def width(evaluator: Evaluator, trial: Trial) -> int:
@@ -49,14 +49,14 @@ def plan(
     nodes: int,
 ) -> tuple[Evaluation, Kept]:
     """What exactly runs for an attempt, and where its output is kept; touches no file."""
-    workspace: Path | None = None
     name = trial.tag if attempt == 1 else f"{trial.tag}.{attempt}"
     if evaluator.src_path:
-        workspace = Path(evaluator.run_path).absolute() / name
-        notes = workspace / _workspace.NOTES
-        kept = Kept(notes / "stdout", notes / "stderr", notes / "command.sh")
+        workspace = os.path.join(os.path.abspath(evaluator.run_path), name)
+        kept = Kept(*(os.path.join(workspace, _workspace.NOTES, end) for end in ("stdout", "stderr", "command.sh")))
     else:
-        kept = Kept(*(directory / "output" / f"{trial.number}.{attempt}.{end}" for end in ("out", "err", "sh")))
+        workspace = ""
+        stem = f"{directory}/output/{trial.number}.{attempt}"
+        kept = Kept(f"{stem}.out", f"{stem}.err", f"{stem}.sh")
     checkpoint = _checkpoint(evaluator, workspace, directory, name)
     nodelist = ",".join(slot.node for slot in slots)
     facts = {
@@ -64,7 +64,7 @@ def plan(
         "trial": str(trial.number),
         "attempt": str(attempt),
         "tag": trial.tag,
-        "directory": str(workspace or Path.cwd()),
+        "directory": workspace or os.getcwd(),
         "nodelist": nodelist,
         "fidelity": None if trial.fidelity is None else f"{trial.fidelity:g}",
         "python": sys.executable,
@@ -73,26 +73,27 @@ def plan(
     line = render(evaluator.cmd, [*trial.arguments, *_facts_as_flags(evaluator, trial, nodes)], known)
     environment = {f"HPO_{key.upper()}": text for key, text in known.items() if key != "python"}
     environment["HPO_STUDY"] = study_id
-    environment["HPO_STUDY_DIRECTORY"] = str(directory.absolute())
+    environment["HPO_STUDY_DIRECTORY"] = os.path.abspath(directory)
     environment["HPO_NUM_NODES"] = str(nodes)
     evaluation = Evaluation(
         trial=trial.number,
         attempt=attempt,
         command=line.text,
         argv=line.argv,
-        directory=None if workspace is None else str(workspace),
+        directory=workspace or None,
         environment=environment,
         slots=slots,
         name=f"hpo-{study_id}-{trial.number}-{attempt}",
+        memory_limit_bytes=evaluator.memory_limit_bytes,
     )
     return evaluation, kept
 
 
-def _checkpoint(evaluator: Evaluator, workspace: Path | None, directory: Path, name: str) -> str | None:
+def _checkpoint(evaluator: Evaluator, workspace: str, directory: Path, name: str) -> str | None:
     if not evaluator.checkpoint:
         return None
-    home = workspace if workspace is not None else directory.absolute() / "checkpoints" / name
-    return os.path.normpath(home / evaluator.checkpoint)
+    home = workspace or os.path.join(os.path.abspath(directory), "checkpoints", name)
+    return os.path.normpath(os.path.join(home, evaluator.checkpoint))
 
 
 def _facts_as_flags(evaluator: Evaluator, trial: Trial, nodes: int) -> list[str]:

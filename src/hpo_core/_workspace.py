@@ -36,16 +36,17 @@ def prepare(source: Path, workspace: Path) -> None:
         raise LaunchError(f"cannot make the workspace {workspace} from {source}: {error}") from error
 
 
-def write_script(path: Path, evaluation: Evaluation) -> None:
+def write_script(path: str, evaluation: Evaluation) -> None:
     """Write a script that does again what was run: directory, environment difference, command."""
     directory = evaluation.directory or os.getcwd()
     environment = evaluation.environment.items()
     lines = ["#!/bin/sh", f"cd {shlex.quote(directory)} || exit 126"]
     lines += [f"export {name}={shlex.quote(masked(name, text))}" for name, text in environment]
     lines.append(evaluation.command)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join(lines) + "\n")
-    path.chmod(0o700)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "w") as file:
+        file.write("\n".join(lines) + "\n")
+    os.chmod(path, 0o700)
 
 
 def masked(name: str, text: str) -> str:

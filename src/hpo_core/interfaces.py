@@ -45,6 +45,8 @@ class Capability(Enum):
     """Launcher."""
     KILLS_TREES = "ends an evaluation with all its descendants"
     """Launcher."""
+    LIMITS_MEMORY = "ends an evaluation that holds more memory than its limit"
+    """Launcher."""
     MERGED_OUTPUT = "can't tell stdout from stderr: metrics are looked for in both"
     """Launcher."""
     REMOTE = "runs evaluations where the driver's own programs and files may not be"

@@ -38,20 +38,26 @@ class MetricSpec:
     """What the user wants measured. Make it with `MetricSpec.parse`.
 
     Attributes:
-        names: names of the metrics, as they stand in results.
+        names: what the parser looks for: names, or the one literal text as the user wrote it (``'f1: '``).
         weights: one for each name; the figure of merit is the weighted sum.
-        text: the literal text to look for where the user wrote one, such as ``f1: ``; else None.
+        literal: whether `names` holds one literal text.
         rule: which of several values counts.
         maximize: whether a larger figure of merit is better.
         parser: name of the metric parser.
+        labels: the metrics' names as they stand in results: ``f1`` for the literal text ``'f1: '``.
     """
 
     names: tuple[str, ...]
     weights: tuple[float, ...]
-    text: str | None = None
+    literal: bool = False
     rule: Rule = "last"
     maximize: bool = False
     parser: str = "text"
+    labels: tuple[str, ...] = field(init=False, repr=False, eq=False)
+
+    @labels.default
+    def _labels(self) -> tuple[str, ...]:
+        return tuple(map(_label, self.names)) if self.literal else self.names
 
     @classmethod
     def parse(
@@ -85,24 +91,21 @@ class MetricSpec:
             raise ConfigurationError(f"metric parser: {parser!r} is no name; write one such as 'text'")
         rest = (rule, maximize, parser)
         if isinstance(metric, str):
-            return cls((_label(metric),), (1.0,), metric, *rest)
+            return cls((metric,), (1.0,), True, *rest)
         weights = _weights(metric)
-        return cls(tuple(weights), tuple(weights.values()), None, *rest)
-
-    @property
-    def literal(self) -> bool:
-        """Whether one literal text is looked for: `MetricParser`'s argument of this name."""
-        return self.text is not None
-
-    @property
-    def wanted(self) -> tuple[str, ...]:
-        """What the parser looks for, its first argument: the names, or the one literal text."""
-        return self.names if self.text is None else (self.text,)
+        return cls(tuple(weights), tuple(weights.values()), False, *rest)
 
     def fom(self, metrics: Mapping[str, float]) -> float:
-        """The weighted sum, in the user's sign; a metric with weight 0 is recorded and has no influence."""
-        pairs = zip(self.names, self.weights, strict=True)
-        return sum((weight * metrics[name] for name, weight in pairs if weight), 0.0)
+        """The weighted sum, in the user's sign; a metric with weight 0 is recorded and has no influence.
+
+        Args:
+            metrics: label to value, all of them.
+        """
+        total = 0.0
+        for name, weight in zip(self.labels, self.weights, strict=True):
+            if weight:
+                total += weight * metrics[name]
+        return total
 
     def loss(self, fom: float) -> float:
         """What strategies minimise: `fom` or its negative; ``inf`` where it is not finite."""
@@ -112,7 +115,7 @@ class MetricSpec:
 
     def to_json(self) -> dict[str, Any]:
         """JSON values from which `from_json` makes an equal object."""
-        metric = dict(zip(self.names, self.weights, strict=True)) if self.text is None else self.text
+        metric = self.names[0] if self.literal else dict(zip(self.names, self.weights, strict=True))
         return {"metric": metric, "rule": self.rule, "maximize": self.maximize, "parser": self.parser}
 
     @classmethod
@@ -329,7 +332,7 @@ class Collector:
 
     Args:
         spec: what the user wants measured.
-        parser: made with ``spec.wanted`` and ``spec.literal``; its reader's keys are those, or the names.
+        parser: made with ``spec.names`` and ``spec.literal``; its reader's keys are those names.
     """
 
     def __init__(self, spec: MetricSpec, parser: MetricParser) -> None:
@@ -340,8 +343,9 @@ class Collector:
         """Complete reports so far."""
         self._parser = parser
         self._reader = parser.reader()
-        self._names = dict(zip(spec.wanted, spec.names, strict=True)) | {name: name for name in spec.names}
-        self._pending = set(spec.names)
+        self._names = dict(zip(spec.names, spec.labels, strict=True))
+        self._labels = spec.labels
+        self._pending = set(self._labels)
         self._latest: dict[str, float] = {}
         self._first: dict[str, float] = {}
         self._extreme: Report | None = None
@@ -369,7 +373,7 @@ class Collector:
 
     def stderr_line(self, text: str) -> None:
         """Look at one line of stderr, for the message only: metrics there do not count."""
-        if len(self._latest) < len(self.spec.names):
+        if len(self._latest) < len(self._labels):
             self._stderr.line(text)
 
     def finish(self, directory: Path) -> Outcome:
@@ -385,7 +389,7 @@ class Collector:
         self._take(self._reader.finish(directory))
         if self._reader.near_miss != self._near_miss:
             self._near_miss, self._near_line = self._reader.near_miss, 0
-        if len(self._latest) < len(self.spec.names):
+        if len(self._latest) < len(self._labels):
             return Outcome(
                 metrics=dict(self._latest), failure=Failure.NO_METRIC, message=self._missing(), steps=self.steps
             )
@@ -413,9 +417,9 @@ class Collector:
     def _report(self) -> Report:
         self.steps += 1
         step = float(self.steps) if self._step is None else self._step
-        metrics = {name: self._latest[name] for name in self.spec.names}
+        metrics = {name: self._latest[name] for name in self._labels}
         report = Report(step, metrics, self.spec.fom(metrics))
-        self._pending = set(self.spec.names)
+        self._pending = set(self._labels)
         self._step = None
         if self.spec.rule in ("min", "max") and self._is_extreme(report.fom):
             self._extreme = report
@@ -432,7 +436,7 @@ class Collector:
         if self._extreme is not None:
             return dict(self._extreme.metrics)
         source = self._first if self.spec.rule == "first" else self._latest
-        return {name: source[name] for name in self.spec.names}
+        return {name: source[name] for name in self._labels}
 
     def _not_finite(self, fom: float, metrics: Mapping[str, float]) -> str:
         values = ", ".join(f"{name} = {value!r}" for name, value in metrics.items())
@@ -442,7 +446,7 @@ class Collector:
         expected = f"expected {self._parser.expected()}"
         what = "no metric in the output"
         if self._latest:
-            missing = [name for name in self.spec.names if name not in self._latest]
+            missing = [name for name in self._labels if name not in self._latest]
             what = f"no value for {_quoted(missing)} in the output (found {_quoted(self._latest)})"
         return f"{what}: {self._found()}, {expected}"
 

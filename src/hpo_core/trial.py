@@ -115,7 +115,7 @@ class Evaluation:
         environment: variables set for it, beyond the driver's own.
         slots: where it runs.
         name: unique for jobs, steps and pods: made from study id, trial and attempt.
-        stdout, stderr: files that keep the output; None: only its tail is kept.
+        memory_limit_bytes: most memory of all its processes together, or None; kept by launchers that declare it.
     """
 
     trial: int
@@ -126,6 +126,7 @@ class Evaluation:
     environment: Mapping[str, str]
     slots: tuple[Slot, ...]
     name: str
+    memory_limit_bytes: int | None = None
 
     @property
     def key(self) -> tuple[int, int]:

@@ -10,7 +10,8 @@ from hpo_core.space import _expression as ex
 
 FLAGS = ("--a", "--b", "-a", "--a-b", "--optimizer lr", "opt", "--use", "3x", "--not", "`odd\\", "--a in")
 DOMAINS = {
-    "--a": Real(0, 1), "--b": Integer(0, 9), "-a": Real(-9, 9), "--a-b": Integer(0, 9), "--optimizer lr": Real(0, 1),
+    "--a": Real(0, 1), "--b": Integer(0, 9), "-a": Real(-9, 9), "--a-b": Integer(0, 9),
+    "--optimizer lr": Real(0, 1),
     "opt": Values(["sgd", "adam"]), "--use": Values([True, False]),
 }  # fmt: skip
 
@@ -28,9 +29,7 @@ sums = st.recursive(
 relations = st.recursive(
     st.one_of(
         st.builds(ex.Comparison, symbols, sums, sums),
-        st.builds(
-            ex.Membership, st.sampled_from(["in", "not in"]), sums, st.lists(literals, max_size=3).map(tuple)
-        ),
+        st.builds(ex.Membership, st.sampled_from(["in", "not in"]), sums, st.lists(literals, max_size=3).map(tuple)),
         flags,
     ),
     lambda inner: st.one_of(

@@ -247,7 +247,7 @@ def test_forbidden_combinations_do_not_occur():
     for seed in range(200):
         point = params.draw(random.Random(seed))
         assert point["--opt"] == "adam" or point["--lr"] <= 0.1
-    with pytest.raises(SpaceError, match=r"not allowed: --opt == 'sgd' and --lr > 0.1.*--opt='sgd', --lr=0.5"):
+    with pytest.raises(SpaceError, match=r"not allowed: .* --lr > 0.1.*--opt='sgd', --lr=0.5"):
         params.canonical({"--opt": "sgd", "--lr": 0.5})
 
 

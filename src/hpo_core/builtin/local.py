@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import signal
 import socket
-import threading
-from collections.abc import Callable
 
-from attrs import field, mutable
+from attrs import field, frozen, validators
 
-from hpo_core.allocation import AllocationRequest, Node
-from hpo_core.events import Ended, EventLoop, Key, NodesJoined, Output, Started, Timer
-from hpo_core.exceptions import LaunchError
+from hpo_core.allocation import AllocationRequest, Node, Slot
+from hpo_core.builtin._gpus import find_gpus
+from hpo_core.events import EventLoop, NodesJoined
+from hpo_core.exceptions import ConfigurationError
 from hpo_core.hookspecs import hookimpl
-from hpo_core.interfaces import Capability, Launcher, WorkloadManager
-from hpo_core.trial import Evaluation, Failure
+from hpo_core.interfaces import Launcher, WorkloadManager
+from hpo_core.processes import ProcessLauncher
+from hpo_core.trial import Evaluation
 
-_CHUNK = 64 * 1024
-_CHUNKS_AT_ONCE = 16
-_DRAIN_AT_MOST = 16 * 2**20
-_DEFAULT_SIGNALS = [signal.SIGPIPE, signal.SIGXFSZ]
-"""What Python ignores and ordinary programs don't."""
+
+@frozen
+class LocalManagerOptions:
+    """Options of the workload manager ``local``.
+
+    Attributes:
+        gpus: ``none``; ``auto`` for those that the environment or the driver's tools name; or ids such as ``0,1``.
+            They are shared out evenly: each evaluation sees its own by ``CUDA_VISIBLE_DEVICES`` and
+            ``ROCR_VISIBLE_DEVICES``.
+        evals_per_gpu: evaluations that share one GPU.
+        pin_cores: share out the processor cores evenly; each evaluation runs on its own, with ``OMP_NUM_THREADS`` set.
+    """
+
+    gpus: str = "none"
+    evals_per_gpu: int = field(default=1, validator=validators.ge(1))
+    pin_cores: bool = False
 
 
 class LocalManager(WorkloadManager):
@@ -31,9 +40,18 @@ class LocalManager(WorkloadManager):
     name = "local"
     default_launcher = "local"
     max_nodes = 1
+    Options = LocalManagerOptions
+
+    def __init__(self, options: LocalManagerOptions | None = None) -> None:
+        super().__init__(options or LocalManagerOptions())
 
     def acquire(self, request: AllocationRequest, events: EventLoop) -> None:
-        self._node = Node(socket.gethostname(), slots=max(request.slots, 1))
+        slots = max(request.slots, 1)
+        gpus = self._shared_gpus(slots)
+        cores = tuple(sorted(os.sched_getaffinity(0))) if self.options.pin_cores else ()
+        if self.options.pin_cores and len(cores) < slots:
+            raise ConfigurationError(f"pin_cores: {slots} evaluations at a time, and there are {len(cores)} cores")
+        self._node = Node(socket.gethostname(), slots=slots, gpus=gpus, cores=cores)
         self.attach(events)
 
     def attach(self, events: EventLoop) -> None:
@@ -42,220 +60,56 @@ class LocalManager(WorkloadManager):
     def release(self) -> None:
         """Nothing was taken."""
 
+    def _shared_gpus(self, slots: int) -> tuple[str, ...]:
+        """GPU ids for the slots in order, as many as divide evenly."""
+        if self.options.gpus == "none":
+            return ()
+        ids = find_gpus() if self.options.gpus == "auto" else tuple(self.options.gpus.split(","))
+        if not ids:
+            raise ConfigurationError(
+                "gpus='auto': no GPU was found, neither in the environment nor by the driver's tools"
+            )
+        places = [gpu for gpu in ids for _ in range(self.options.evals_per_gpu)]
+        if slots > len(places):
+            raise ConfigurationError(
+                f"{slots} evaluations at a time on {len(ids)} GPUs ({','.join(ids)}): set evals_per_gpu to at least "
+                f"{-(-slots // len(ids))}, or num_parallel_evals to at most {len(places)}"
+            )
+        return tuple(places)
 
-@mutable(eq=False)
-class _Process:
-    """An evaluation that runs: its process group and what is still open of it."""
 
-    key: Key
-    pid: int
-    watched: dict[int, str] = field(factory=dict)
-    """Open pipes: file descriptor to stream name."""
-    pidfd: int = -1
-    kill: Timer | None = None
-
-
-class LocalLauncher(Launcher):
-    """Starts each evaluation as a process in a session of its own and listens to its pipes.
-
-    No thread per process and no polling on Linux; elsewhere one waiting thread per process. When an evaluation's
-    own process ends, what it left running in its process group is killed.
-    """
+class LocalLauncher(ProcessLauncher):
+    """Runs the command itself, on the cores and GPUs of its slot."""
 
     name = "local"
-    capabilities = frozenset({Capability.STREAMS, Capability.KILLS_TREES})
 
-    def open(self, events: EventLoop, study_id: str) -> None:
-        super().open(events, study_id)
-        self._running: dict[Key, _Process] = {}
-        self._environment = dict(os.environb)
-        self._null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-
-    def launch(self, evaluation: Evaluation) -> None:
-        environment = dict(self._environment)
-        for name, text in evaluation.environment.items():
-            environment[os.fsencode(name)] = os.fsencode(text)
-        out_read, out_write = os.pipe()
-        err_read, err_write = os.pipe()
-        try:
-            pid = self._spawn(evaluation, environment, out_write, err_write)
-        except OSError as error:
-            os.close(out_read)
-            os.close(err_read)
-            raise LaunchError(f"cannot start '{evaluation.command}': {_reason(error)}") from error
-        finally:
-            os.close(out_write)
-            os.close(err_write)
-        process = _Process(evaluation.key, pid)
-        self._running[evaluation.key] = process
-        for fd, stream in ((out_read, "stdout"), (err_read, "stderr")):
-            os.set_blocking(fd, False)
-            process.watched[fd] = stream
-            self.events.watch(fd, self._reader(process, fd, stream))
-        self._watch_exit(process)
-        self.events.post(Started(evaluation.key, f"process {pid}"))
-
-    def end(self, key: Key, grace_s: float) -> None:
-        process = self._running.get(key)
-        if process is None:
-            return
-        if process.kill is not None:
-            process.kill.cancel()
-        if grace_s > 0:
-            _signal_group(process.pid, signal.SIGTERM)
-            _signal_group(process.pid, signal.SIGCONT)
-            process.kill = self.events.call_later(grace_s, lambda: _signal_group(process.pid, signal.SIGKILL))
-        else:
-            _signal_group(process.pid, signal.SIGKILL)
-
-    def close(self) -> None:
-        for process in self._running.values():
-            _signal_group(process.pid, signal.SIGKILL)
-        for process in list(self._running.values()):
-            _reap(process.pid)
-            self._forget(process)
-        os.close(self._null)
-
-    def _spawn(self, evaluation: Evaluation, environment: dict[bytes, bytes], out: int, err: int) -> int:
-        if evaluation.argv is not None and evaluation.directory is None:
-            try:
-                return self._spawn_words(evaluation.argv, environment, out, err)
-            except OSError as error:
-                if error.errno != errno.ENOEXEC:
-                    raise
-        command = evaluation.command
-        if evaluation.directory is not None:
-            if not os.path.isdir(evaluation.directory):
-                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), evaluation.directory)
-            command = f'cd "$1" && shift || exit 126\n{command}'
-        return self._spawn_words(("/bin/sh", "-c", command, "sh", evaluation.directory or ""), environment, out, err)
+    def environment(self, evaluation: Evaluation) -> dict[str, str]:
+        environment = dict(evaluation.environment)
+        for slot in evaluation.slots:
+            environment.update(_share(slot))
+        return environment
 
     def _spawn_words(self, words: tuple[str, ...], environment: dict[bytes, bytes], out: int, err: int) -> int:
-        return os.posix_spawnp(
-            words[0],
-            words,
-            environment,
-            file_actions=[
-                (os.POSIX_SPAWN_DUP2, self._null, 0),
-                (os.POSIX_SPAWN_DUP2, out, 1),
-                (os.POSIX_SPAWN_DUP2, err, 2),
-            ],
-            setsid=True,
-            setsigmask=[],
-            setsigdef=_DEFAULT_SIGNALS,
-        )
-
-    def _reader(self, process: _Process, fd: int, stream: str) -> Callable[[], None]:
-        key, events = process.key, self.events
-
-        def read() -> None:
-            if fd not in process.watched:
-                return  # The process ended in the same round, and its pipes were read to the end.
-            for _ in range(_CHUNKS_AT_ONCE):
-                try:
-                    data = os.read(fd, _CHUNK)
-                except BlockingIOError:
-                    return
-                if not data:
-                    self._unwatch(process, fd)
-                    return
-                events.post(Output(key, data, stream))
-                if len(data) < _CHUNK:
-                    return
-
-        return read
-
-    def _watch_exit(self, process: _Process) -> None:
-        if hasattr(os, "pidfd_open"):
-            try:
-                process.pidfd = os.pidfd_open(process.pid)
-            except OSError:
-                process.pidfd = -1
-        if process.pidfd >= 0:
-            self.events.watch(process.pidfd, lambda: self._ended(process))
-        else:
-            self._wait_in_thread(process)
-
-    def _wait_in_thread(self, process: _Process) -> None:
-        """Without pidfd: a pipe of which a thread closes one end when the process is over."""
-        read_end, write_end = os.pipe()
-
-        def wait() -> None:
-            try:
-                os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
-            except ChildProcessError:
-                pass
-            os.close(write_end)
-
-        process.pidfd = read_end
-        self.events.watch(read_end, lambda: self._ended(process))
-        threading.Thread(target=wait, name=f"hpo-wait-{process.pid}", daemon=True).start()
-
-    def _ended(self, process: _Process) -> None:
-        """The evaluation's own process is over: end what it left behind, read what it wrote, tell."""
-        _signal_group(process.pid, signal.SIGKILL)
-        status = _reap(process.pid)
-        self._drain(process)
-        self._forget(process)
-        if status is None:
-            ended = Ended(
-                process.key,
-                failure=Failure.EXIT_CODE,
-                message="its exit status is unknown: something else in this program waits for child processes",
-            )
-        else:
-            code = os.waitstatus_to_exitcode(status)
-            ended = Ended(process.key, code) if code >= 0 else Ended(process.key, signal=-code)
-        self.events.post(ended)
-
-    def _drain(self, process: _Process) -> None:
-        """Read what is left in the pipes, without waiting for those who may still hold them open."""
-        left = _DRAIN_AT_MOST
-        for fd, stream in process.watched.items():
-            while left > 0:
-                try:
-                    data = os.read(fd, _CHUNK)
-                except BlockingIOError:
-                    break
-                if not data:
-                    break
-                left -= len(data)
-                self.events.post(Output(process.key, data, stream))
-
-    def _unwatch(self, process: _Process, fd: int) -> None:
-        self.events.unwatch(fd)
-        os.close(fd)
-        del process.watched[fd]
-
-    def _forget(self, process: _Process) -> None:
-        for fd in list(process.watched):
-            self._unwatch(process, fd)
-        self.events.unwatch(process.pidfd)
-        os.close(process.pidfd)
-        if process.kill is not None:
-            process.kill.cancel()
-        del self._running[process.key]
+        cores = environment.get(b"HPO_CORES")
+        if not cores:
+            return super()._spawn_words(words, environment, out, err)
+        ours = os.sched_getaffinity(0)
+        os.sched_setaffinity(0, map(int, cores.split(b",")))  # of this thread; the child inherits it
+        try:
+            return super()._spawn_words(words, environment, out, err)
+        finally:
+            os.sched_setaffinity(0, ours)
 
 
-def _signal_group(pid: int, number: int) -> None:
-    try:
-        os.killpg(pid, number)
-    except (ProcessLookupError, PermissionError):
-        pass  # Nothing of it is left; on macOS a group of zombies answers EPERM.
-
-
-def _reap(pid: int) -> int | None:
-    """The wait status, or None when somebody else took it."""
-    try:
-        return os.waitpid(pid, 0)[1]
-    except ChildProcessError:
-        return None
-
-
-def _reason(error: OSError) -> str:
-    if error.errno == errno.E2BIG:
-        return "the command line and the environment are too long for this system"
-    return f"{error.strerror}" + (f": {error.filename}" if isinstance(error.filename, str) else "")
+def _share(slot: Slot) -> dict[str, str]:
+    """What a program should know of its part of the node."""
+    share = {}
+    if slot.gpus:
+        share["CUDA_VISIBLE_DEVICES"] = share["ROCR_VISIBLE_DEVICES"] = ",".join(slot.gpus)
+    if slot.cores:
+        share["HPO_CORES"] = ",".join(map(str, slot.cores))
+        share["OMP_NUM_THREADS"] = str(len(slot.cores))
+    return share
 
 
 @hookimpl

@@ -44,7 +44,7 @@ class RegexMetrics(MetricParser):
         super().__init__(metrics, literal=literal, options=options)
         text = self.options.pattern or (self.metrics[0] if literal else "")
         if not text:
-            raise ConfigurationError("metric parser 'regex' needs the option 'pattern', such as r'loss=(?P<loss>\S+)'")
+            raise ConfigurationError(r"metric parser 'regex' needs the option 'pattern', such as r'loss=(?P<loss>\S+)'")
         self._pattern = _compile(text)
         self._groups = _groups(self._pattern, self.metrics, literal)
 

@@ -100,8 +100,11 @@ class _TextReader(MetricReader):
         return [Reading(metrics, number) for metrics in found]
 
     def _strike_off(self, found: Iterable[dict[str, float]]) -> None:
+        before = len(self._missing)
         self._missing.difference_update(*found)
-        self._near = NearMisses(self._missing) if self._missing else None
+        if len(self._missing) < before:
+            self.near_miss = ""
+            self._near = NearMisses(self._missing) if self._missing else None
 
 
 class NearMisses:
@@ -118,20 +121,40 @@ class NearMisses:
     def line(self, text: str) -> bool:
         """Whether this line is nearer than all before; then `text` shows the place."""
         lowered = text.lower()
-        for name in self._names:
-            if name in lowered and self._weigh(text, lowered.find(name), len(name)):
+        for name in self._names:  # noqa: SIM110 - a loop is quicker, and this runs on most lines
+            if name in lowered and self._weigh(text, _places(lowered, name)):
                 return True
         return False
 
-    def _weigh(self, text: str, start: int, length: int) -> bool:
-        after = _VALUE.match(text, start + length)
-        if after is None and self.text:
+    def _weigh(self, text: str, places: list[tuple[int, int]]) -> bool:
+        for start, end in places:
+            if value := _VALUE.match(text, end):
+                self.text = _with_word_before(text, start, value.end())
+                self.settled = True
+                return True
+        if self.text:
             return False
-        word = _WORD_BEFORE.search(text[max(0, start - 32) : start])
-        start -= len(word[0]) if word else 0
-        self.text = text[start : after.end() if after else start + 60].strip()
-        self.settled = after is not None
+        start = places[0][0]
+        self.text = _with_word_before(text, start, start + 60)
         return True
+
+
+_MOST_PLACES = 8
+
+
+def _places(text: str, name: str) -> list[tuple[int, int]]:
+    """Beginnings and ends of the name's first few occurrences."""
+    places: list[tuple[int, int]] = []
+    start = text.find(name)
+    while start >= 0 and len(places) < _MOST_PLACES:
+        places.append((start, start + len(name)))
+        start = text.find(name, start + 1)
+    return places
+
+
+def _with_word_before(text: str, start: int, end: int) -> str:
+    word = _WORD_BEFORE.search(text[max(0, start - 32) : start])
+    return text[start - len(word[0] if word else "") : end].strip()
 
 
 _WORD_BEFORE = re.compile(r"[\w./-]*$")

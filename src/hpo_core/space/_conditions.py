@@ -73,8 +73,8 @@ class Condition(Rule):
         dependent_param: the flag that is used or not.
         parent_param: the flag that decides.
         parent_param_value: what the parent is compared with; for ``in`` and ``not in`` a list.
-        dependent_param_value: None, or a restriction of the dependent flag while the condition holds: a scalar
-            (that value only), a list (those values) or a tuple (that sub-range).
+        dependent_param_value: None, or a restriction of the dependent flag while the condition holds: a
+            scalar (that value only), a list (those values) or a tuple (that sub-range).
         operator: ``==``, ``!=``, ``<``, ``<=``, ``>``, ``>=``, ``in`` or ``not in``.
 
     Raises:
@@ -98,12 +98,10 @@ class Condition(Rule):
             if not several or not self.parent_param_value:
                 raise SpaceError(f"'{self.operator}' needs a list of values, not {self.parent_param_value!r}")
         elif self.operator and not isinstance(plain(self.parent_param_value), (bool, int, float, str)):
-            raise SpaceError(
-                f"'{self.operator}' compares with one value, not with {self.parent_param_value!r}"
-            )
+            raise SpaceError(f"'{self.operator}' compares with one value, not with {self.parent_param_value!r}")
 
     def type_as_str(self, value: object) -> str:
-        """The type of a value as a clean string: ``int``, ``float``, ``str``, ``list(str)``, ``list(int, str)``."""
+        """The type of a value as a clean string: ``int``, ``str``, ``list(str)``, ``list(int, str)``."""
         value = plain(value)
         name = type(value).__name__
         if isinstance(value, (list, tuple)):
@@ -114,9 +112,7 @@ class Condition(Rule):
     def expression(self) -> Expression:
         """The relation that must hold. Raises SpaceError where no operator was given."""
         if not self.operator:
-            raise SpaceError(
-                f"the condition on {self.dependent_param} has no operator; one of {' '.join(OPERATORS)}"
-            )
+            raise SpaceError(f"the condition on {self.dependent_param} has no operator; one of {' '.join(OPERATORS)}")
         parent = Flag(self.parent_param)
         if self.operator in ("in", "not in"):
             return Membership(self.operator, parent, tuple(_value(v) for v in self.parent_param_value))
@@ -293,9 +289,7 @@ def _first_of(outcomes: Sequence[Outcome]) -> Outcome:
     return some
 
 
-def _bind(
-    flag: str, expression: Expression, spec: Restriction, text: str, domains: Mapping[str, Domain]
-) -> Bound:
+def _bind(flag: str, expression: Expression, spec: Restriction, text: str, domains: Mapping[str, Domain]) -> Bound:
     check_types(expression, domains)
     holds = expression.compiled()
     brings: tuple[Spec, ...] = () if spec is None else (Spec(_plain_spec(spec)),)

@@ -127,7 +127,7 @@ class Domain(ABC):
 
     @abstractmethod
     def contains(self, value: object) -> bool:
-        """Whether the value has the right type, lies in the bounds and on the step grid (where there is one)."""
+        """Whether the value has the right type, lies in the bounds and, with a step, on its grid."""
 
     @abstractmethod
     def canonical(self, value: object) -> Value:
@@ -165,9 +165,9 @@ class Domain(ABC):
 
     @abstractmethod
     def grid(self, n: int) -> tuple[Value, ...]:
-        """At most ``n`` equally spaced distinct values, both bounds among them; ``n == 1`` gives the low bound.
+        """At most ``n`` equally spaced distinct values, with both bounds; ``n == 1`` gives the low one.
 
-        Spaced on the log scale where ``log`` is set; with a step only values of the step grid; a list of values
+        Spaced on the log scale where ``log`` is set; with a step only values of its grid; a list of values
         is given whole, whatever ``n`` is. Raises SpaceError for ``n < 1``.
         """
 
@@ -192,7 +192,7 @@ class Domain(ABC):
         """The part of this domain that the restriction names.
 
         Args:
-            spec: a scalar (that value only), a list (those values) or a tuple (a sub-range, bounds inclusive).
+            spec: a scalar (that value only), a list (those values) or a tuple (an inclusive sub-range).
 
         Raises:
             SpaceError: the restriction is not wholly inside the domain.
@@ -217,9 +217,7 @@ class Domain(ABC):
                     digits=data.get("digits"),
                 )  # fmt: skip
             if kind == "integer":
-                return Integer(
-                    data["low"], data["high"], log=data.get("log", False), step=data.get("step", 1)
-                )
+                return Integer(data["low"], data["high"], log=data.get("log", False), step=data.get("step", 1))
             if kind == "values":
                 return Values(data["values"], ordered=data.get("ordered", True))
         except (KeyError, TypeError) as error:
@@ -261,8 +259,8 @@ class Real(Domain):
             that 8 digits give fewer than about 1000 values.
 
     Raises:
-        SpaceError: bounds that are no finite numbers, reversed or equal; a step that is not positive or larger
-            than the range; ``log`` with ``low <= 0`` or with a step.
+        SpaceError: bounds that are no finite numbers, reversed or equal; a step that is not positive or
+            larger than the range; ``log`` with ``low <= 0`` or with a step.
     """
 
     low: float
@@ -318,7 +316,7 @@ class Real(Domain):
         elif digits not in range(1, _EXACT_DIGITS + 1):
             raise SpaceError(f"digits={digits!r}: a whole number from 1 to 17 is needed")
         largest = math.floor(math.log10(max(abs(start), abs(end))))
-        # Near zero a range that reaches below it cannot tell more than 1e-14 of its width apart: round to that.
+        # Near zero a range that reaches below it can tell no more than 1e-14 of its width apart.
         near_zero = start < 0.0 and end > start / 2.0
         tiny = 10.0 ** min(largest + digits - 14, 308) if near_zero else 0.0
         decimals, form = 14 - largest, f"%.{digits}g"
@@ -615,9 +613,7 @@ class Integer(Domain):
             raise SpaceError(f"log=True needs an upper bound of at most 2**40, not {b}")
         count = (b - a) // every + 1
         if count > _MOST_STEPS:
-            raise SpaceError(
-                f"the range ({a}, {b}) has more than 2**50 values; use a step or narrower bounds"
-            )
+            raise SpaceError(f"the range ({a}, {b}) has more than 2**50 values; use a step or narrower bounds")
         origin = math.log(a - 0.5) if log else 0.0
         width = math.log(b + 0.5) - origin if log else float(count)
         self.__attrs_init__(low=a, high=b, log=log, step=every, count=count, origin=origin, width=width)
@@ -637,9 +633,7 @@ class Integer(Domain):
     def _inside_number(self, value: object) -> int:
         value = plain(value)
         if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value:
-            raise SpaceError(
-                f"{value!r} is {_kind(value)}; a whole number in ({self.low}, {self.high}) is needed"
-            )
+            raise SpaceError(f"{value!r} is {_kind(value)}; a whole number in ({self.low}, {self.high}) is needed")
         if not self.low <= value <= self.high:
             raise SpaceError(f"{value!r} is outside ({self.low}, {self.high})")
         if value != int(value):
@@ -750,8 +744,8 @@ class Values(Domain):
             as any other.
 
     Raises:
-        SpaceError: an empty list, a value of another type, NaN or infinite floats, NUL characters, two values that
-            are equal or have the same text.
+        SpaceError: an empty list, a value of another type, NaN or infinite floats, NUL characters, two
+            values that are equal or have the same text.
     """
 
     values: tuple[Value, ...]
@@ -773,17 +767,13 @@ class Values(Domain):
             if not isinstance(value, (bool, int, float, str)):
                 raise SpaceError(f"{value!r} is {_kind(value)}; a list holds bools, ints, floats and strings")
             if isinstance(value, float) and not math.isfinite(value):
-                raise SpaceError(
-                    f"{value!r} in a list is not a finite number; write it as a string, {str(value)!r}"
-                )
+                raise SpaceError(f"{value!r} in a list is not a finite number; write it as a string, {str(value)!r}")
             if isinstance(value, str) and "\0" in value:
                 raise SpaceError(f"{value!r} has a NUL character, which no command line can carry")
             text = f"{value}"
             if value in index or text in texts:
                 other = texts[text] if text in texts else next(v for v in index if v == value)
-                raise SpaceError(
-                    f"{value!r} is a duplicate of {other!r} in the list; each value may be there once"
-                )
+                raise SpaceError(f"{value!r} is a duplicate of {other!r} in the list; each value may be there once")
             index[value] = len(index)
             texts[text] = value
         self.__attrs_init__(values=tuple(index), ordered=ordered, texts=tuple(texts), index=index)
@@ -797,10 +787,7 @@ class Values(Domain):
 
     @property
     def kind(self) -> str:
-        kinds = {
-            "string" if isinstance(v, str) else "bool" if isinstance(v, bool) else "number"
-            for v in self.values
-        }
+        kinds = {"string" if isinstance(v, str) else "bool" if isinstance(v, bool) else "number" for v in self.values}
         return kinds.pop() if len(kinds) == 1 else "mixed"
 
     @property
@@ -843,7 +830,7 @@ class Values(Domain):
         return self.values[min(int(_unit(u) * len(self.values)), len(self.values) - 1)]
 
     def neighbour(self, value: object, rng: Random, scale: float = 0.1) -> Value:
-        """A value near this one in the list (any other one without ``ordered``); itself only if it is alone."""
+        """A value near this one in the list (any without ``ordered``); itself only if it is alone."""
         k, count = self._position(value), len(self.values)
         if self.ordered:
             return self.values[_move(k, count, rng, scale)]
@@ -885,9 +872,7 @@ class Values(Domain):
             low, high = _bounds(spec, "the restriction")
             return [v for v in self.values if not isinstance(v, str) and low <= v <= high]
         if len(spec) != 2:
-            raise SpaceError(
-                f"the restriction {spec!r} has {len(spec)} elements; write (first, last) or a list"
-            )
+            raise SpaceError(f"the restriction {spec!r} has {len(spec)} elements; write (first, last) or a list")
         first, last = self._position(spec[0]), self._position(spec[1])
         return list(self.values[first : last + 1])
 
@@ -925,9 +910,7 @@ def domain_from(spec: object, default: object = _NOTHING) -> Domain:
                 f"the tuple {spec!r} has {len(spec)} elements; a range is (low, high), a choice is a [list]"
             )
         if any(isinstance(plain(bound), str) for bound in spec):
-            raise SpaceError(
-                f"the tuple {spec!r} holds text; a range is (low, high) of numbers, a choice is a [list]"
-            )
+            raise SpaceError(f"the tuple {spec!r} holds text; a range is (low, high) of numbers, a choice is a [list]")
         low, high = _ordered_bounds(*spec)
         beside = plain(default)
         if any(isinstance(x, float) for x in (low, high, beside)):

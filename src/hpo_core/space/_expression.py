@@ -10,8 +10,8 @@
 
 A flag is the longest known one at that place; one that reads like something else goes in backticks.
 
-Truth has three values: True, False and None (unknown). What names an inactive flag, compares text with a number or
-divides by zero is unknown; ``and``, ``or`` and ``not`` follow Kleene.
+Truth has three values: True, False and None (unknown). What names an inactive flag, compares text with a
+number or divides by zero is unknown; ``and``, ``or`` and ``not`` follow Kleene.
 """
 
 from __future__ import annotations
@@ -458,9 +458,7 @@ class _Parser:
             if item is None:
                 word = _WORD.match(self.text, at)
                 hint = f" A string is written {word.group()!r}." if word else ""
-                raise self._error(
-                    f"a list holds numbers and strings.{hint}", at, len(word.group()) if word else 1
-                )
+                raise self._error(f"a list holds numbers and strings.{hint}", at, len(word.group()) if word else 1)
             values.append(item.value)
         return tuple(values)
 
@@ -588,12 +586,7 @@ def _can_be_bare(flag: str) -> bool:
     words = set(flag.split(" "))
     if _NUMBER.match(flag.lstrip("-")):
         return False
-    return (
-        bool(_BARE.fullmatch(flag))
-        and not words & _KEYWORDS
-        and not words & _OPERATORS
-        and flag.strip() == flag
-    )
+    return bool(_BARE.fullmatch(flag)) and not words & _KEYWORDS and not words & _OPERATORS and flag.strip() == flag
 
 
 def check_types(expression: Expression, domains: Mapping[str, Domain]) -> None:
@@ -603,9 +596,7 @@ def check_types(expression: Expression, domains: Mapping[str, Domain]) -> None:
         SpaceError: with the part in question.
     """
     if _kind(expression, domains) != "bool":
-        raise SpaceError(
-            f"'{expression}' is no relation; compare it with something, as in '{expression} == ...'"
-        )
+        raise SpaceError(f"'{expression}' is no relation; compare it with something, as in '{expression} == ...'")
 
 
 def _kind(node: Expression, domains: Mapping[str, Domain]) -> str:
@@ -616,9 +607,7 @@ def _kind(node: Expression, domains: Mapping[str, Domain]) -> str:
     if isinstance(node, (Negative, Arithmetic)):
         for part in node._parts():
             if _kind(part, domains) not in ("number", "mixed"):
-                raise SpaceError(
-                    f"in '{node}': '{part}' is {_a(_kind(part, domains))}, which one cannot compute with"
-                )
+                raise SpaceError(f"in '{node}': '{part}' is {_a(_kind(part, domains))}, which one cannot compute with")
         return "number"
     if isinstance(node, Comparison):
         _check_pair(node, node.left, node.right, domains, ordering=node.symbol not in ("==", "!="))
@@ -632,9 +621,7 @@ def _kind(node: Expression, domains: Mapping[str, Domain]) -> str:
     for part in node._parts():
         kind = _kind(part, domains)
         if kind != "bool":
-            raise SpaceError(
-                f"in '{node}': '{part}' is {_a(kind)}; a relation is needed, such as '{part} == ...'"
-            )
+            raise SpaceError(f"in '{node}': '{part}' is {_a(kind)}; a relation is needed, such as '{part} == ...'")
     return "bool"
 
 
@@ -662,6 +649,4 @@ def _kind_of(value: Value) -> str:
 
 
 def _a(kind: str) -> str:
-    return {"string": "text", "number": "a number", "bool": "a truth value", "mixed": "text or a number"}[
-        kind
-    ]
+    return {"string": "text", "number": "a number", "bool": "a truth value", "mixed": "text or a number"}[kind]

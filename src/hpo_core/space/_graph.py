@@ -53,10 +53,15 @@ def ordered(graph: nx.DiGraph[Any], flags: Sequence[str]) -> list[str]:
         return list(nx.lexicographical_topological_sort(graph, key=place.__getitem__))
     except nx.NetworkXUnfeasible:
         pass
-    first = min((node for part in nx.strongly_connected_components(graph) if len(part) > 1 or
-                 graph.has_edge(next(iter(part)), next(iter(part))) for node in part), key=place.__getitem__)  # fmt: skip
-    cycle = tuple(parent for parent, _ in nx.find_cycle(graph, first))
-    start = cycle.index(min(cycle, key=place.__getitem__))
-    cycle = cycle[start:] + cycle[:start]
+    start = min((node for node in graph if _is_below_itself(graph, node)), key=place.__getitem__)
+    cycle = tuple(parent for parent, _ in nx.find_cycle(graph, start))
+    first = cycle.index(min(cycle, key=place.__getitem__))
+    cycle = cycle[first:] + cycle[:first]
     shown = " -> ".join((*map(str, cycle), str(cycle[0])))
     raise CyclicConditionError(f"the conditions depend on each other in a circle: {shown}", cycle)
+
+
+def _is_below_itself(graph: nx.DiGraph[Any], node: object) -> bool:
+    import networkx as nx
+
+    return any(child == node or node in nx.descendants(graph, child) for child in graph.successors(node))

@@ -15,15 +15,15 @@ INACTIVE = -1
 class GridCursor(Iterator["dict[str, Value]"]):
     """The points of a grid, each once.
 
-    The order is that of the product with the last flag fastest. Where conditions make a flag depend on a later
-    one, parents count as earlier. Inactive flags take part with nothing, points that violate constraints are
+    The order is that of the product with the last flag fastest. Where conditions make a flag depend on a
+    later one, parents count as earlier. Inactive flags take part with nothing, points that violate constraints are
     left out.
 
     Attributes:
         position: the index of each flag of the last point in its list of grid values, in the order of Params,
-            -1 for inactive flags; None before the first point. JSON-serialisable; ``params.grid(n, position=...)``
-            goes on behind it.
-        total: the number of points where it is known without walking (no conditions, no constraints), else None.
+            -1 for inactive flags; None before the first point. JSON-serialisable;
+            ``params.grid(n, position=...)`` goes on behind it.
+        total: the number of points where no conditions or constraints hide it, else None.
     """
 
     def __init__(self, plan: Plan, n: int, position: Sequence[int] | None = None) -> None:

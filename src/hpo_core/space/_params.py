@@ -28,14 +28,14 @@ class Params:
                 ['--dropout_rate', (0.1, 1)],
                 ['--optimizer', 'sgd', ['sgd', 'gd', 'adam']]])
 
-    A *point* is a plain dict from flag to value that holds the active flags only, in the order given here, with
-    canonical values (the ones that really run). All methods that return points return valid ones. Equal states
-    of the generator give equal points.
+    A *point* is a plain dict from flag to value that holds the active flags only, in the order given here,
+    with canonical values (the ones that really run). All methods that return points return valid ones. Equal
+    states of the generator give equal points.
 
     Args:
         params: one list for each hyperparameter: ``[flag, default, (low, high)]``,
-            ``[flag, default, [value, ...]]``, or either without the default; in place of the tuple or list also
-            a `Real`, `Integer` or `Values`. A range whose bounds and default are all ints holds integers.
+            ``[flag, default, [value, ...]]``, or either without the default; in place of the tuple or list
+            also a `Real`, `Integer` or `Values`. A range whose bounds and default are all ints holds integers.
 
     Raises:
         SpaceError: anything is wrong with an element; the message names its flag.
@@ -87,9 +87,7 @@ class Params:
             raise SpaceError(f"{flag}: {error}") from None
 
     def _make_fragments(self) -> tuple[tuple[str, str], ...]:
-        return tuple(
-            (flag, f"{flag.replace('%', '%%')}={domain.template}") for flag, domain in self._domains.items()
-        )
+        return tuple((flag, f"{flag.replace('%', '%%')}={domain.template}") for flag, domain in self._domains.items())
 
     def _changed(self) -> None:
         self._plan = None
@@ -136,7 +134,7 @@ class Params:
 
     @property
     def size(self) -> int | None:
-        """How many points there are; None for infinitely many, and where conditions or constraints hide it."""
+        """How many points there are; None for infinitely many, or where conditions or constraints hide it."""
         if self._rules or self._constraints:
             return None
         product = 1
@@ -169,8 +167,8 @@ class Params:
         CyclicConditionError.
 
         Raises:
-            SpaceError: an unknown flag, a flag that depends on itself (CyclicConditionError), a comparison that
-                makes no sense, a restriction outside of the flag's domain. Nothing has been added then.
+            SpaceError: an unknown flag, a flag that depends on itself (CyclicConditionError), a comparison
+                that makes no sense, a restriction outside of the flag's domain. Nothing has been added then.
         """
         rules = [conditions] if isinstance(conditions, Rule) else list(conditions)
         domains, bounds = dict(self._domains), []
@@ -220,7 +218,7 @@ class Params:
         A relation that names an inactive flag is unknown, and so allowed, unless ``and`` or ``or`` decide it.
 
         Raises:
-            SpaceError: a relation cannot be read (with its place) or makes no sense. Nothing has been added then.
+            SpaceError: a relation cannot be read (with its place) or makes no sense. Nothing was added then.
         """
         self._add_relations(constraints, forbidden=False)
 
@@ -253,9 +251,7 @@ class Params:
         """
         shown = {}
         for flag, domain in self._domains.items():
-            value = (
-                self._defaults[flag] if flag in self._defaults else domain.draw(Random(f"{flag} {domain!r}"))
-            )
+            value = self._defaults[flag] if flag in self._defaults else domain.draw(Random(f"{flag} {domain!r}"))
             shown[flag] = domain.text(value)
         return shown
 
@@ -367,8 +363,8 @@ class Params:
         """A valid point with every given value that is active and possible; the rest is drawn.
 
         Values are rounded and snapped as `Domain.canonical` does; impossible ones are drawn anew; values of
-        inactive flags are left out. Where constraints are violated, as few values as possible are changed, and
-        those as little as possible.
+        inactive flags are left out. Where constraints are violated, as few values as possible are changed,
+        and those as little as possible.
 
         Raises:
             SpaceError: a flag is unknown, or the space has no valid point.
@@ -407,8 +403,8 @@ class Params:
         """The valid point at these places; undoes `encode`, and takes any vector.
 
         Args:
-            units: one number for each flag in order; clamped to [0, 1]; NaN means drawn; those of inactive flags
-                are not looked at.
+            units: one number for each flag in order; clamped to [0, 1]; NaN means drawn; those of inactive
+                flags are not looked at.
             rng: source of chance.
 
         Raises:
@@ -433,7 +429,7 @@ class Params:
         return self._ready().neighbour(values, rng, scale, count)
 
     def render(self, values: Mapping[str, Value]) -> list[str]:
-        """``FLAG=VALUE`` texts of a point, in order, not quoted for any shell; the flag is put there as it is."""
+        """``FLAG=VALUE`` texts of a point, in order, not quoted for any shell; flags are put as they are."""
         return [form % values[flag] for flag, form in self._fragments if flag in values]
 
     def parse_text(self, texts: Mapping[str, str]) -> dict[str, Value]:
@@ -507,9 +503,7 @@ class Params:
         found = [f"{flag} is gone" for flag in self.flags if flag not in other._domains]
         found += [f"{flag} is new" for flag in other.flags if flag not in self._domains]
         if not found and self.flags != other.flags:
-            found.append(
-                f"the order of the flags was {', '.join(self.flags)} and is {', '.join(other.flags)}"
-            )
+            found.append(f"the order of the flags was {', '.join(self.flags)} and is {', '.join(other.flags)}")
         for flag in self.flags:
             if flag not in other._domains:
                 continue
@@ -531,9 +525,7 @@ class Params:
 
 def _check_flag(flag: object, position: int) -> None:
     if not isinstance(flag, str):
-        raise SpaceError(
-            f"element {position} of Params starts with {flag!r}; a flag such as '--lr' is needed"
-        )
+        raise SpaceError(f"element {position} of Params starts with {flag!r}; a flag such as '--lr' is needed")
     if not flag.strip():
         raise SpaceError(f"element {position} of Params has an empty flag; write one such as '--lr'")
     if any(char in flag for char in "\n\r\0"):

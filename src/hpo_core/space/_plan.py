@@ -13,7 +13,7 @@ from typing import NamedTuple
 from hpo_core.exceptions import SpaceError
 from hpo_core.space._conditions import Bound, Outcome, Spec, together
 from hpo_core.space._domains import Domain, Drawer, Value
-from hpo_core.space._expression import Comparison, Compiled, Expression
+from hpo_core.space._expression import Comparison, Compiled, Expression, Literal
 
 Point = dict[str, Value]
 _TRIES = 100
@@ -34,7 +34,7 @@ _NO_VALUE = Entry(None, None)
 class Constraint:
     """A relation that must not be False (or, forbidden, must not be True)."""
 
-    __slots__ = ("expression", "flags", "forbidden", "gaps", "holds", "text")
+    __slots__ = ("expression", "flags", "forbidden", "gaps", "holds", "literals", "text")
 
     def __init__(self, expression: Expression, *, forbidden: bool) -> None:
         self.expression = expression
@@ -42,6 +42,8 @@ class Constraint:
         self.text = f"not allowed: {expression}" if forbidden else f"required: {expression}"
         self.flags = expression.flags()
         self.holds = expression.compiled()
+        literals = [node.value for node in expression.walk() if isinstance(node, Literal)]
+        self.literals = tuple(dict.fromkeys(literals))
         self.gaps: tuple[Compiled, ...] = tuple(
             node.gap() for node in expression.walk() if isinstance(node, Comparison)
         )
@@ -110,6 +112,7 @@ class Violation(NamedTuple):
     text: str
     flags: tuple[str, ...]
     gaps: tuple[Compiled, ...]
+    literals: tuple[Value, ...] = ()
 
 
 def _missing(violation: Violation, point: Point) -> float:
@@ -122,9 +125,17 @@ class Plan:
     """The compiled space."""
 
     __slots__ = (
-        "ancestors", "by_flag", "conditional", "constraints", "draws", "flags", "in_order", "order", "restricted",
+        "ancestors",
+        "by_flag",
+        "conditional",
+        "constraints",
+        "draws",
+        "flags",
+        "in_order",
+        "order",
+        "restricted",
         "variables",
-    )  # fmt: skip
+    )
 
     def __init__(
         self,
@@ -178,7 +189,7 @@ class Plan:
 
     def violations(self, point: Mapping[str, Value]) -> list[Violation]:
         """Everything wrong with a filled point."""
-        found = [Violation(c.text, c.flags, c.gaps) for c in self.constraints if c.violated(point)]
+        found = [Violation(c.text, c.flags, c.gaps, c.literals) for c in self.constraints if c.violated(point)]
         for variable in self.restricted:
             if variable.effective(point) is _NO_VALUE:
                 text = f"the restrictions of {variable.flag} leave no value"
@@ -200,8 +211,8 @@ class Plan:
     def _stir(self, point: Point, rng: Random, fixed: Mapping[str, Value]) -> Point:
         """Move a mended point about in what is allowed, so that it keeps no trace of how it was found.
 
-        One flag after another is redrawn from an interval of places that shrinks to the old one until the point
-        is valid (slice sampling of the uniform distribution: Neal 2003, fig. 5).
+        One flag after another is redrawn from an interval of places that shrinks to the old one until the
+        point is valid (slice sampling of the uniform distribution: Neal 2003, fig. 5).
         """
         for _ in range(2):
             for flag in self.flags:
@@ -234,7 +245,7 @@ class Plan:
         return all(point[flag] == fixed[flag] for flag in fixed if flag in point)
 
     def complete(self, given: Mapping[str, Value], rng: Random, locked: Collection[str] = ()) -> Point:
-        """The given values with the rest drawn; what violates constraints is changed as little as possible."""
+        """The given values with the rest drawn; violations are mended with small changes."""
         point = self.fill(rng.random, given)
         if not self.violations(point):
             return self.sorted(point)
@@ -369,12 +380,11 @@ class Plan:
                 length += abs(base.to_unit(trial[flag]) - base.to_unit(start[flag])) if flag in trial else 1.0
         return changed, length
 
-    def _candidates(
-        self, flag: str, domain: Domain, point: Point, target: Violation, rng: Random
-    ) -> list[Value]:
-        """Some draws, both ends, and where a straight line through both ends meets the other side."""
+    def _candidates(self, flag: str, domain: Domain, point: Point, target: Violation, rng: Random) -> list[Value]:
+        """Some draws, both ends, values named in the relation, and where a line through both ends meets it."""
         low, high = domain.from_unit(0.0), domain.from_unit(1.0)
         found: list[Value] = [low, high, *(domain.draw(rng) for _ in range(4))]
+        found += [domain.canonical(value) for value in target.literals if domain.contains(value)]
         if domain.kind != "number":
             return found
         here = dict(point)

@@ -173,8 +173,6 @@ def _constrained(params: Params, rng: Random) -> Params:
         relation = str(_relation(flag, params.domains[flag], rng).expression())
         if len(numbers) > 1 and rng.random() < 0.6:
             a, b = rng.sample(numbers, 2)
-            relation = (
-                f"`{a}` <= `{b}`" if rng.random() < 0.5 else f"`{a}` + 2 * `{b}` <= {rng.uniform(0, 9)!r}"
-            )
+            relation = f"`{a}` <= `{b}`" if rng.random() < 0.5 else f"`{a}` + 2 * `{b}` <= {rng.uniform(0, 9)!r}"
         data[rng.choice(["constraints", "forbidden"])].append(relation)
     return Params.from_json(data)

@@ -1,0 +1,127 @@
+"""What a journal says: every trial and what became of it, the best, the time. Reads only, knows no strategy."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hpo_core import journal as journal_module
+from hpo_core._history import History
+from hpo_core.command import arguments
+from hpo_core.exceptions import JournalError
+from hpo_core.journal import Line
+from hpo_core.space import Params
+from hpo_core.trial import Failure, Result, State, Trial
+
+
+class Record:
+    """The state of a study as its journal tells it, one line after the other.
+
+    Args:
+        directory: the study's directory.
+        space: the search space.
+        sign: 1.0 when minimising, -1.0 when maximising.
+    """
+
+    def __init__(self, directory: Path, space: Params, sign: float) -> None:
+        self.directory = directory
+        self.space = space
+        self.sign = sign
+        self.history = History(space, self._details)
+        self.asked = 0
+        """Trials asked to run, retries and inserted ones not counted."""
+        self.failed_in_a_row = 0
+        self.since_best = 0
+        """Trials finished since the best was found."""
+        self.best: int | None = None
+        """Number of the best trial."""
+        self.elapsed_s = 0.0
+        """Time that the study ran, from the first launch, over all its sessions."""
+        self.clock: tuple[float, str] | None = None
+        """A time of the study and the UTC time at that moment, from the last record that tells; None before one."""
+        self.repeats: dict[int, int] = {}
+        """Attempts made so far of trials that are open."""
+        self.budget: dict[str, Any] | None = None
+        """The budget of the last resumption, if there was one."""
+        self.stopped: str | None = None
+        """Why the last session stopped, for people; None while one goes on, and after one that was killed."""
+
+    def take(self, line: Line) -> None:
+        """Go on by one record; kinds that are not known are passed over.
+
+        Raises:
+            JournalError: a trial's number is not the next one.
+        """
+        record = line.record
+        kind = record["record"]
+        if kind == "asked":
+            if self.clock is None:
+                self.clock = self.elapsed_s, record["time"]
+            self._enter(self._trial_from(record))
+        elif kind == "finished":
+            self._settle(self.history.trial(record["trial"]), result_from(record, self.sign), line.offset)
+        elif kind == "attempt":
+            self.repeats[record["trial"]] = record["attempt"]
+        elif kind == "resumed":
+            self.budget = record["budget"]
+            self.stopped = None
+            self.clock = self.elapsed_s, record["time"]
+        elif kind == "stopped":
+            self.stopped = record["reason"]
+        if "elapsed_s" in record:
+            self.elapsed_s = record["elapsed_s"]
+            self.clock = self.elapsed_s, record["time"]
+
+    def _trial_from(self, record: Mapping[str, Any]) -> Trial:
+        return Trial(
+            number=record["trial"],
+            values=record["values"],
+            arguments=arguments(self.space.domains, record["values"]),
+            tag=record["tag"],
+            origin=record["origin"],
+            parent=record.get("parent"),
+            fidelity=record.get("fidelity"),
+            nodes=record.get("nodes"),
+            info=record.get("info", {}),
+        )
+
+    def _enter(self, trial: Trial) -> None:
+        if trial.number != len(self.history) + 1:
+            raise JournalError(f"trial {trial.number} is recorded where {len(self.history) + 1} is due")
+        self.history.add(trial)
+        self.asked += trial.origin != "inserted"
+
+    def _settle(self, trial: Trial, result: Result, offset: int) -> None:
+        self.history.finish(trial.number, result, offset)
+        self.repeats.pop(trial.number, None)
+        self.failed_in_a_row = self.failed_in_a_row + 1 if result.state is State.FAILED else 0
+        if result.ok and (self.best is None or result.loss < self.history.loss(self.best)):
+            self.best, self.since_best = trial.number, 0
+        else:
+            self.since_best += 1
+
+    def _details(self, offset: int) -> Mapping[str, Any]:
+        return {} if offset < 0 else journal_module.read_at(self.directory, offset)
+
+
+def result_from(record: Mapping[str, Any], sign: float) -> Result:
+    """The result that a ``finished`` or ``attempt`` record holds."""
+    state = State(record["state"])
+    fom = float(record.get("fom", math.nan))
+    usable = state in (State.DONE, State.STOPPED) and math.isfinite(fom)
+    return Result(
+        state=state,
+        fom=fom,
+        loss=sign * fom if usable else math.inf,
+        metrics={name: float(value) for name, value in record.get("metrics", {}).items()},
+        failure=Failure(record["failure"]) if "failure" in record else None,
+        message=record.get("message", ""),
+        exit_code=record.get("exit_code"),
+        duration_s=record["duration_s"],
+        attempts=record["attempts"],
+        nodes=tuple(record.get("nodes", ())),
+        steps=record.get("steps", 0),
+        tail=record.get("tail", ""),
+    )

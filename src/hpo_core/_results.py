@@ -1,0 +1,102 @@
+"""What a study has found, for whoever holds it: the driver's `Study`, or a reader of its directory."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hpo_core._plan import plan, width
+from hpo_core._record import Record
+from hpo_core._table import columns, csv_text, row
+from hpo_core.allocation import Slot
+from hpo_core.budget import Budget
+from hpo_core.evaluator import Evaluator
+from hpo_core.space import Params
+from hpo_core.trial import Trial, TrialRecord, Value
+
+
+class Results:
+    """The reading half of a study.
+
+    Attributes:
+        directory: where the study is kept.
+        id: short and unique; part of all names of jobs and files.
+        name: for people.
+        params: the search space.
+        evaluator: how the command is run, or None.
+        maximize: whether larger is better.
+        budget: when it ends.
+    """
+
+    _ledger: Record
+    directory: Path
+    id: str
+    name: str
+    params: Params
+    evaluator: Evaluator | None
+    maximize: bool
+    budget: Budget
+
+    @property
+    def trials(self) -> Sequence[TrialRecord]:
+        """All trials in order of their numbers; number ``n`` is item ``n - 1``."""
+        return self._ledger.history
+
+    @property
+    def best_trial(self) -> TrialRecord | None:
+        """The trial with the best figure of merit, the earliest of equals; None before a result."""
+        return None if self._ledger.best is None else self.trials[self._ledger.best - 1]
+
+    @property
+    def best_params(self) -> dict[str, Value] | None:
+        """Active flags of the best trial with their values; None before a result."""
+        best = self.best_trial
+        return None if best is None else dict(best.values)
+
+    @property
+    def best_fom(self) -> float | None:
+        """The best figure of merit, in the user's sign; None before a result."""
+        best = self.best_trial
+        return None if best is None else best.fom
+
+    @property
+    def default_fom(self) -> float | None:
+        """The figure of merit of the default values; None where they were not evaluated or failed."""
+        if len(self.trials) == 0 or self.trials[0].trial.origin != "baseline":
+            return None
+        fom = self._ledger.history.fom(1)
+        return None if math.isnan(fom) else fom
+
+    def command(self, trial: TrialRecord | Trial | int) -> str:
+        """The command line of a trial as one would paste it: the command and its flags, placeholders as written."""
+        number = trial if isinstance(trial, int) else trial.number
+        arguments = self._ledger.history.trial(number).arguments
+        return " ".join([self.evaluator.cmd if self.evaluator else "", *arguments]).strip()
+
+    def exact_command(self, trial: TrialRecord | Trial | int) -> str:
+        """The command line of a trial as it ran, or will run first: every placeholder is filled in."""
+        asked = self._ledger.history.trial(trial if isinstance(trial, int) else trial.number)
+        if self.evaluator is None:
+            return self.command(asked)
+        record = self.trials[asked.number - 1]
+        names = () if record.result is None else record.result.nodes
+        nodes = width(self.evaluator, asked)
+        slots = tuple(map(Slot, names or [f"NODE{i}" for i in range(1, nodes + 1)]))
+        attempts = 1 if record.result is None else record.result.attempts
+        return plan(self.evaluator, self.directory, self.id, asked, attempts, slots, nodes)[0].command
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One flat record a trial: number, state, fom, metrics, flags, and what else is known, in this order."""
+        columns = self._columns
+        return [row(record, columns) for record in self.trials]
+
+    def to_csv(self) -> str:
+        """`rows` as CSV text with a header line; the trial's number is the first column."""
+        return csv_text(self.trials, self._columns)
+
+    @property
+    def _columns(self) -> tuple[str, ...]:
+        names = () if self.evaluator is None else self.evaluator.metric_spec.names
+        return columns(self.params.flags, names)

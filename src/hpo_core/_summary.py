@@ -1,0 +1,69 @@
+"""How a study stands, in the words that all displays share."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+
+from hpo_core.trial import Failure
+
+
+def number(value: float) -> str:
+    """A figure of merit for people."""
+    return f"{value:.6g}"
+
+
+def factor(best: float | None, default: float | None, *, maximize: bool) -> float | None:
+    """How many times better than the defaults; None where that means nothing.
+
+    It means something when smaller is better and both are positive.
+    """
+    if best is None or default is None or maximize or best <= 0 or default <= 0:
+        return None
+    return default / best
+
+
+def compared(best: float, default: float | None, *, maximize: bool) -> str:
+    """The best beside the defaults, as the end of a sentence; empty where the defaults have no result."""
+    if default is None:
+        return ""
+    if best == default:
+        return "as good as the defaults"
+    times = factor(best, default, maximize=maximize)
+    if times is not None:
+        return f"{times:.3g} times better than the defaults"
+    return f"{number(abs(best - default))} {'above' if maximize else 'below'} the defaults"
+
+
+def best_sentence(trial: int | None, best: float | None, default: float | None, *, maximize: bool) -> str:
+    """Such as ``best 0.12 (trial 17), 3.1 times better than the defaults``."""
+    if trial is None or best is None:
+        return "no result yet"
+    beside = compared(best, default, maximize=maximize)
+    return f"best {number(best)} (trial {trial})" + (f", {beside}" if beside else "")
+
+
+def by_class(failures: Mapping[Failure, int]) -> str:
+    """Such as `` (2 exit code, 1 no metric)`` with a leading blank, most frequent first; empty without any."""
+    if not failures:
+        return ""
+    ordered = sorted(failures.items(), key=lambda item: -item[1])
+    return f" ({', '.join(f'{count} {failure.value}' for failure, count in ordered)})"
+
+
+def show_command(directory: Path, number: int | str) -> str:
+    """The command to look at a trial."""
+    return f"hpo show {shlex.quote(str(directory))} {number}"
+
+
+_NAMED_TRIAL = re.compile(r"\btrial (\d+)\b")
+
+
+def with_command(text: str, directory: Path) -> str:
+    """A message that names a trial, with the command to look at that trial; others as they are."""
+    match = _NAMED_TRIAL.search(text)
+    if match is None or "hpo show" in text:
+        return text
+    return f"{text} ({show_command(directory, match[1])})"

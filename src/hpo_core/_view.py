@@ -1,0 +1,94 @@
+"""A study as its directory shows it: no lock, no strategy, nothing written, also while a driver works on it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from hpo_core import _lock
+from hpo_core._header import read_header
+from hpo_core._history import History
+from hpo_core._record import Record
+from hpo_core._results import Results
+from hpo_core.budget import Budget
+from hpo_core.evaluator import Evaluator
+from hpo_core.exceptions import ConfigurationError, JournalError
+from hpo_core.journal import read
+from hpo_core.space import Params
+
+
+class StudyView(Results):
+    """What a study's journal said when this was made.
+
+    Args:
+        directory: the study's directory.
+
+    Raises:
+        JournalError: there is no study, or its journal is damaged.
+    """
+
+    def __init__(self, directory: str | os.PathLike[str]) -> None:
+        self.directory = Path(directory)
+        header = read_header(self.directory)
+        self.header: Mapping[str, Any] = header
+        """The journal's first record."""
+        self.id = header["id"]
+        self.name = header["name"]
+        self.params = Params.from_json(header["params"])
+        self.maximize = header["maximize"]
+        self._ledger = Record(self.directory, self.params, -1.0 if self.maximize else 1.0)
+        lines = read(self.directory)
+        next(lines)
+        for line in lines:
+            self._ledger.take(line)
+        self.budget = Budget(**(self._ledger.budget or header["budget"]))
+
+    @cached_property
+    def evaluator(self) -> Evaluator | None:  # type: ignore[override]
+        """How the command is run, as recorded; None for a study of `ask` and `tell` alone."""
+        recorded = self.header["evaluator"]
+        return None if recorded is None else Evaluator.from_json(recorded)
+
+    @property
+    def history(self) -> History:
+        """All trials, with what can be counted of them."""
+        return self._ledger.history
+
+    @property
+    def driver(self) -> str | None:
+        """Who works on it now, for people; None when nobody does."""
+        return _lock.holder(self.directory)
+
+    @property
+    def stop_detail(self) -> str | None:
+        """Why the last session stopped, for people; None while one goes on, and after one that was killed."""
+        return self._ledger.stopped
+
+    def elapsed_s(self, *, driven: bool) -> float:
+        """Seconds that the study ran, over all sessions.
+
+        Args:
+            driven: whether a driver works on it, so that time has gone by since the last record.
+        """
+        if not driven or self._ledger.clock is None or self._ledger.stopped is not None:
+            return self._ledger.elapsed_s
+        elapsed_s, then = self._ledger.clock
+        return elapsed_s + max(0.0, (datetime.now(UTC) - datetime.fromisoformat(then)).total_seconds())
+
+    def story(self, number: int) -> list[dict[str, Any]]:
+        """All records of one trial, in order: asked, its attempts, reports, how it finished.
+
+        Raises:
+            ConfigurationError: there is no such trial.
+        """
+        if not 1 <= number <= len(self.trials):
+            there = f"they are numbered 1 to {len(self.trials)}" if len(self.trials) else "none has begun yet"
+            raise ConfigurationError(f"{self.directory} has no trial {number}: {there}")
+        found = [line.record for line in read(self.directory) if line.record.get("trial") == number]
+        if not found:
+            raise JournalError(f"{self.directory}: the records of trial {number} are gone")
+        return found
