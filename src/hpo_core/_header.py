@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from hpo_core import registry
+from hpo_core._fingerprint import differences as file_differences
+from hpo_core._fingerprint import fingerprint
 from hpo_core._options import build_options, options_to_json
 from hpo_core._words import did_you_mean
 from hpo_core.evaluator import Evaluator
@@ -58,6 +60,7 @@ def make_header(
         "sync": sync,
         "params": params.to_json(),
         "evaluator": None if evaluator is None else evaluator.to_json(),
+        "sources": {} if evaluator is None else fingerprint(evaluator.cmd, evaluator.src_path),
     }
 
 
@@ -84,34 +87,55 @@ def read_header(directory: Path) -> dict[str, Any]:
     return first.record
 
 
-def refuse_changes(directory: Path, header: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+_MEANING = ("cmd", "src_path", "metric", "metric_parser", "metric_rule", "metric_options", "maximize", "flag")
+"""Arguments of an evaluator that decide what a figure of merit means."""
+
+
+def changes(
+    header: Mapping[str, Any],
+    *,
+    params: Params | None = None,
+    evaluator: Evaluator | None = None,
+    strategy: Mapping[str, Any] | None = None,
+) -> list[str]:
+    """One sentence for each difference between a recorded study and what is asked for now.
+
+    Args:
+        header: the recorded study's.
+        params: the space now; None: as recorded.
+        evaluator: the evaluator now, its program's files too; None: as recorded.
+        strategy: name and options now; None: as recorded.
+    """
+    found = [] if params is None else Params.from_json(header["params"]).difference(params)
+    if evaluator is not None:
+        recorded, now = header["evaluator"] or {}, evaluator.to_json()
+        found += [
+            f"{key}: recorded {recorded.get(key)!r}, now {now.get(key)!r}"
+            for key in _MEANING
+            if recorded.get(key) != now.get(key)
+        ]
+        found += file_differences(header["sources"], fingerprint(evaluator.cmd, evaluator.src_path))
+    if strategy is not None:
+        found += [
+            f"strategy {key}: recorded {header['strategy'][key]!r}, now {strategy[key]!r}"
+            for key in ("name", "options")
+            if header["strategy"][key] != strategy[key]
+        ]
+    return found
+
+
+def refuse_changes(directory: Path, found: Sequence[str]) -> None:
     """Refuse to go on with a study that is not the one described now.
 
     Raises:
-        StudyChangedError: space, command, strategy, or what the figure of merit means, differ.
+        StudyChangedError: something differs.
     """
-    differences = Params.from_json(header["params"]).difference(Params.from_json(wanted["params"]))
-    recorded, now = header["evaluator"] or {}, wanted["evaluator"] or {}
-    for key in (
-        "cmd",
-        "src_path",
-        "metric",
-        "metric_parser",
-        "metric_rule",
-        "metric_options",
-        "maximize",
-        "flag",
-    ):
-        if recorded.get(key) != now.get(key):
-            differences.append(f"{key}: recorded {recorded.get(key)!r}, now {now.get(key)!r}")
-    for key in ("name", "options"):
-        if header["strategy"][key] != wanted["strategy"][key]:
-            differences.append(f"strategy {key}: recorded {header['strategy'][key]!r}, now {wanted['strategy'][key]!r}")
-    if differences:
+    if found:
         raise StudyChangedError(
-            f"{directory} holds another study: " + "; ".join(differences) + ". Use another directory, or "
-            f"go on with the recorded one: hpo resume {directory}",
-            differences,
+            f"{directory} was begun with something else: {'; '.join(found)}. Results of both would be mixed: "
+            "use another directory, or go on all the same with allow_changes=True "
+            f"(hpo resume --allow-changes {directory})",
+            found,
         )
 
 

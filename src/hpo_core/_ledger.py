@@ -97,7 +97,8 @@ class Ledger(Record):
 
     def attempted(self, trial: Trial, attempt: int, result: Result) -> None:
         """Record an attempt that is not the trial's last."""
-        self.repeats[trial.number] = attempt
+        assert result.failure is not None  # noqa: S101 - for the type checker
+        self.attempts.setdefault(trial.number, []).append(result.failure)
         record = {"record": "attempt", "trial": trial.number, "attempt": attempt, **_result_record(result)}
         self._append(record)
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import socket
 import time
 from datetime import UTC, datetime
 from pathlib import Path
 
+from hpo_core import _processes
 from hpo_core.exceptions import StudyLockedError
 
 NAME = "lock"
@@ -33,6 +35,7 @@ class Lock:
                 "pid": os.getpid(),
                 "started": _started(os.getpid()),
                 "since": datetime.now(UTC).isoformat(timespec="seconds"),
+                "token": secrets.token_hex(4),
             }
         )
         own = self._path.with_name(f"{NAME}.{socket.gethostname()}.{os.getpid()}.{time.monotonic_ns()}")
@@ -43,23 +46,41 @@ class Lock:
             own.unlink(missing_ok=True)
 
     def _take(self, own: Path, force: bool) -> None:
-        for _ in range(5):
+        if force:
+            os.replace(own, self._path)
+            return
+        for _ in range(20):
             try:
                 os.link(own, self._path)
                 return
             except FileExistsError:
-                holder = _read(self._path)
-                if holder and not force and not _gone(holder):
-                    raise StudyLockedError(
-                        f"{self._path.parent} is in use by process {holder.get('pid')} on {holder.get('host')} "
-                        f"since {holder.get('since')}; if that driver is surely gone, "
-                        f"go on with: hpo resume --force-lock {self._path.parent}",
-                        owner=json.dumps(holder),
-                    ) from None
-                os.replace(own, self._path) if force else self._path.unlink(missing_ok=True)
-                if force:
-                    return
+                self._put_aside_if_gone()
         raise StudyLockedError(f"{self._path} cannot be taken: other drivers are taking it too", owner="")
+
+    def _put_aside_if_gone(self) -> None:
+        """Move a dead owner's lock away; one that was taken meanwhile is put back."""
+        holder = _read(self._path)
+        if holder is None:
+            return
+        if not _gone(holder):
+            raise StudyLockedError(
+                f"{self._path.parent} is in use by process {holder.get('pid')} on {holder.get('host')} "
+                f"since {holder.get('since')}; if that driver is surely gone, "
+                f"go on with: hpo resume --force-lock {self._path.parent}",
+                owner=json.dumps(holder),
+            )
+        aside = self._path.with_name(f"{NAME}.gone.{os.getpid()}.{time.monotonic_ns()}")
+        try:
+            os.rename(self._path, aside)
+        except FileNotFoundError:
+            return
+        try:
+            if _read(aside) != holder:
+                os.link(aside, self._path)
+        except FileExistsError:
+            pass
+        finally:
+            aside.unlink()
 
     def release(self) -> None:
         """Give it up, unless somebody took it over by force."""
@@ -96,13 +117,8 @@ def _gone(owner: dict[str, object]) -> bool:
 
 def _started(pid: int) -> str:
     """When a process started, as text that no later process of that id has; empty when it is gone."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return "" if fields[0] == "Z" else fields[19]
-    except OSError:
-        pass
-    if Path("/proc/self/stat").exists():
-        return ""
+    if _processes.can_find():
+        return _processes.started(pid)
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

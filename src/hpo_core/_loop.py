@@ -30,14 +30,12 @@ from hpo_core.budget import Budget, StopReason
 from hpo_core.exceptions import LaunchError, StudyStopped
 from hpo_core.interfaces import Capability, Outlook
 from hpo_core.metrics import Collector, LineSplitter
+from hpo_core.policy import POLICIES, Policy, tries_again
 from hpo_core.trial import Evaluation, Failure, Pause, Proposal, Report, Result, State, Trial
 
 if TYPE_CHECKING:
     from hpo_core._backend import Backend
     from hpo_core.evaluator import Evaluator
-
-_FREE_REPEATS = 3
-"""Times that a trial is tried again for failures that are not the program's fault."""
 
 _OVERTAKEN_AT_MOST = 16
 """Evaluations that may pass a wide one which waits for nodes, before slots are kept for it."""
@@ -110,6 +108,7 @@ class Loop:
         self._waiting: deque[_Waiting] = deque()
         self._asking = 0
         self._idle = False
+        self._delayed = 0
         self._done = False
         self._stop: StopReason | None = None
         self._stop_detail = ""
@@ -166,7 +165,7 @@ class Loop:
                 self._output(event)
             case ev.Ended():
                 self._ended(event)
-            case ev.Started():
+            case ev.Started() | ev.Wake():
                 pass
             case ev.NodesJoined():
                 for node in event.nodes:
@@ -208,7 +207,7 @@ class Loop:
                 f"and the allocation has {len(self._pool.nodes)}"
             )
             return True
-        if self._waiting or self._ledger.queued:
+        if self._waiting or self._delayed or self._ledger.queued:
             return False
         if self._budget_spent():
             self._end_study(StopReason.TRIALS)
@@ -227,9 +226,17 @@ class Loop:
     # Asking and launching
 
     def _requeue_open_trials(self) -> None:
-        for number in self._ledger.history.open_numbers():
-            attempt = self._ledger.repeats.get(number, 0) + 1
-            self._waiting.append(_Waiting(self._ledger.history.trial(number), attempt))
+        """What an earlier driver left open is confirmed ended and runs again, as a new attempt."""
+        ledger = self._ledger
+        numbers = ledger.history.open_numbers()
+        if numbers:
+            for ended in self._backend.launcher.clean(self._study_id, self._evaluator.grace_s):
+                self._observers.notice(f"ended what an earlier driver left running: {ended}")
+        for number in numbers:
+            trial, attempt = ledger.history.trial(number), len(ledger.attempts.get(number, ())) + 1
+            lost = Result(State.CANCELLED, failure=Failure.CANCELLED, message="its driver ended", attempts=attempt)
+            ledger.attempted(trial, attempt, lost)
+            self._waiting.append(_Waiting(trial, attempt + 1))
 
     def _fill_slots(self) -> None:
         """Launch what waits, then ask for more, while slots are free; two writes at the most."""
@@ -307,7 +314,10 @@ class Loop:
             self._backend.launcher.launch(running.evaluation)
         except LaunchError as error:
             self._pool.give_back(slots)
-            self._could_not_start(trial, waiting.attempt, str(error))
+            failed = Result(
+                State.FAILED, failure=Failure.COULD_NOT_START, message=str(error), attempts=waiting.attempt
+            )
+            self._could_not_start(trial, waiting.attempt, failed)
             return
         self._running[running.evaluation.key] = running
         if self._first_launch_s is None:
@@ -400,32 +410,45 @@ class Loop:
     def _settle(self, trial: Trial, attempt: int, result: Result) -> None:
         """A trial is over, or its next attempt waits."""
         failure = result.failure
-        if failure is Failure.COULD_NOT_START:
-            self._could_not_start(trial, attempt, result.message, result)
-        elif result.state is State.CANCELLED and self._stop is StopReason.INTERRUPTED:
+        if failure is None:
+            self._finish_trial(trial, result)
+            return
+        policy = POLICIES[failure]
+        earlier = self._ledger.attempts.get(trial.number, ())
+        if policy.stops:
+            self._could_not_start(trial, attempt, result)
+        elif failure is Failure.CANCELLED and self._stop is StopReason.INTERRUPTED:
             self._ledger.attempted(trial, attempt, result)
-        elif failure is not None and self._tries_again(failure, attempt):
+        elif self._stop is None and tries_again(failure, earlier, self._evaluator.num_retries):
             self._ledger.attempted(trial, attempt, result)
             self._observers.notice(f"trial {trial.number}, attempt {attempt}: {result.message}; trying again")
-            self._waiting.append(_Waiting(trial, attempt + 1))
+            self._try_again(_Waiting(trial, attempt + 1), policy)
         else:
             self._finish_trial(trial, result)
+
+    def _try_again(self, waiting: _Waiting, policy: Policy) -> None:
+        delay_s = self._evaluator.retry_delay_s if policy.delay_s is None else policy.delay_s
+        if not delay_s:
+            self._waiting.append(waiting)
+            return
+        self._delayed += 1
+
+        def due() -> None:
+            self._delayed -= 1
+            self._waiting.append(waiting)
+            self._events.post(ev.Wake())
+
+        self._events.call_later(delay_s, due)
 
     def _finish_trial(self, trial: Trial, result: Result) -> None:
         self._ledger.finish(trial, result)
         self._idle = False
         self._observers.trial_finished(trial, result)
 
-    def _tries_again(self, failure: Failure, attempt: int) -> bool:
-        if failure is Failure.CANCELLED or self._stop is not None:
-            return False
-        return attempt <= (self._evaluator.num_retries if failure.programs_fault else _FREE_REPEATS)
-
-    def _could_not_start(self, trial: Trial, attempt: int, message: str, result: Result | None = None) -> None:
+    def _could_not_start(self, trial: Trial, attempt: int, result: Result) -> None:
         """A fault of the set-up, not of the point: stop, and leave the trial open for a resumed study."""
-        failed = result or Result(State.FAILED, failure=Failure.COULD_NOT_START, message=message, attempts=attempt)
-        self._ledger.attempted(trial, attempt, failed)
-        self._fault = f"trial {trial.number} could not be started: {message}"
+        self._ledger.attempted(trial, attempt, result)
+        self._fault = f"trial {trial.number} could not be started: {result.message}"
         self._cancel_running(self._evaluator.grace_s)
 
     def _result(self, running: _Running, event: ev.Ended) -> Result:

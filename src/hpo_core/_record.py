@@ -41,8 +41,8 @@ class Record:
         """Time that the study ran, from the first launch, over all its sessions."""
         self.clock: tuple[float, str] | None = None
         """A time of the study and the UTC time at that moment, from the last record that tells; None before one."""
-        self.repeats: dict[int, int] = {}
-        """Attempts made so far of trials that are open."""
+        self.attempts: dict[int, list[Failure]] = {}
+        """How the attempts made so far of open trials failed."""
         self.budget: dict[str, Any] | None = None
         """The budget of the last resumption, if there was one."""
         self.stopped: str | None = None
@@ -63,7 +63,7 @@ class Record:
         elif kind == "finished":
             self._settle(self.history.trial(record["trial"]), result_from(record, self.sign), line.offset)
         elif kind == "attempt":
-            self.repeats[record["trial"]] = record["attempt"]
+            self.attempts.setdefault(record["trial"], []).append(Failure(record["failure"]))
         elif kind == "resumed":
             self.budget = record["budget"]
             self.stopped = None
@@ -95,7 +95,7 @@ class Record:
 
     def _settle(self, trial: Trial, result: Result, offset: int) -> None:
         self.history.finish(trial.number, result, offset)
-        self.repeats.pop(trial.number, None)
+        self.attempts.pop(trial.number, None)
         self.failed_in_a_row = self.failed_in_a_row + 1 if result.state is State.FAILED else 0
         if result.ok and (self.best is None or result.loss < self.history.loss(self.best)):
             self.best, self.since_best = trial.number, 0

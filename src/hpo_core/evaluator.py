@@ -130,6 +130,7 @@ class Evaluator:
         flag: flags that tell the program about its evaluation: ``nodes_per_evaluation``, ``fidelity``.
         verbose: tell more about evaluations and jobs.
         num_retries: times that a failed evaluation is tried again.
+        retry_delay: seconds before a failed evaluation is tried again, or text such as ``1m``.
         urika_args: the older name of `launch_args` for the launcher ``urika``.
         metric_parser: name of a metric parser.
         metric_rule: which of repeated values counts: ``last``, ``first``, ``min``, ``max``.
@@ -167,6 +168,7 @@ class Evaluator:
     flag: dict[str, str] = field(factory=dict, converter=_dict, validator=_known_flags)
     verbose: bool = field(default=False, validator=_truth)
     num_retries: int = field(default=0, validator=_whole)
+    retry_delay: float | str = field(default=0.0, validator=_seconds_or_none)
     urika_args: str = field(default="", converter=_or_empty, validator=_text)
     metric_parser: str = field(default="text", validator=_text)
     metric_rule: str = field(default="last", validator=_text)
@@ -236,6 +238,11 @@ class Evaluator:
     def grace_s(self) -> float:
         """Seconds between TERM and KILL."""
         return seconds(self.grace, "grace", plain=1.0)
+
+    @property
+    def retry_delay_s(self) -> float:
+        """Seconds before a failed evaluation is tried again."""
+        return seconds(self.retry_delay, "retry_delay", plain=1.0)
 
     @property
     def stop_wait_s(self) -> float:

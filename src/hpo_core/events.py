@@ -115,7 +115,14 @@ class Interrupt:
     """How long running evaluations may go on, or None for the evaluator's own time."""
 
 
-Event = Started | Output | Ended | NodesJoined | NodesLeft | AllocationNotice | AllocationLost | Asked | Interrupt
+@frozen
+class Wake:
+    """Nothing but a reason to look again."""
+
+
+Event = (
+    Started | Output | Ended | NodesJoined | NodesLeft | AllocationNotice | AllocationLost | Asked | Interrupt | Wake
+)
 
 
 @mutable(eq=False)

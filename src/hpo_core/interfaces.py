@@ -231,6 +231,16 @@ class Launcher(Plugin):
         Its `Ended` follows. Unknown keys are ignored: it may have ended meanwhile.
         """
 
+    def clean(self, study_id: str, grace_s: float) -> Sequence[str]:
+        """End everything that an earlier driver of this study left running, and wait until it is gone.
+
+        Called before a resumed study launches, and by ``hpo clean``; needs no `open`.
+
+        Returns:
+            what was ended, for people: processes, job steps, pods.
+        """
+        return ()
+
     def preview(self, evaluation: Evaluation) -> str:
         """What would be run, exactly, for ``--dry-run``."""
         return evaluation.command

@@ -122,6 +122,9 @@ class ProcessLauncher(Launcher):
         else:
             _signal_group(process.pid, signal.SIGKILL)
 
+    def clean(self, study_id: str, grace_s: float) -> tuple[str, ...]:
+        return tuple(f"process {pid}" for pid in _processes.sweep("HPO_STUDY", study_id, grace_s))
+
     def preview(self, evaluation: Evaluation) -> str:
         words = self.words(evaluation)
         return evaluation.command if words is None else shlex.join(words)
@@ -134,7 +137,7 @@ class ProcessLauncher(Launcher):
             self._forget(process)
         os.close(self._null)
         if self._guard is not None:
-            _processes.end("HPO_SESSION", self._session, 0.0)
+            _processes.sweep("HPO_SESSION", self._session, 0.0)
             pid, pipe = self._guard
             os.write(pipe, b"done")
             os.close(pipe)
@@ -244,7 +247,7 @@ class ProcessLauncher(Launcher):
         """The evaluation's own process is over: end what it left behind, read what it wrote, tell."""
         _signal_group(process.pid, signal.SIGKILL)
         if process.ended_by_us:
-            _processes.end("HPO_EVALUATION", process.evaluation.name, 0.0)
+            _processes.sweep("HPO_EVALUATION", process.evaluation.name, 0.0)
         status = _reap(process.pid)
         self._drain(process)
         self._forget(process)
@@ -267,7 +270,7 @@ class ProcessLauncher(Launcher):
         self._sampling = bool(limited)
         if not limited:
             return
-        for pid, held in _processes.tree_memory(list(limited)).items():
+        for pid, held in _processes.tree_memory(limited).items():
             process = limited[pid]
             if not process.over_limit and held > (process.evaluation.memory_limit_bytes or 0):
                 process.over_limit = held

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpo_core import registry
-from hpo_core._header import make_header, make_strategy, read_header, refuse_changes, strategy_class
+from hpo_core._header import changes, make_header, make_strategy, read_header, refuse_changes, strategy_class
 from hpo_core._ledger import Ledger, baseline
 from hpo_core._lock import Lock
 from hpo_core._observers import Observers
@@ -24,7 +24,7 @@ from hpo_core.allocation import Slot
 from hpo_core.budget import Budget, StopReason
 from hpo_core.command import missing_program
 from hpo_core.evaluator import Evaluator
-from hpo_core.exceptions import ConfigurationError, HpoError
+from hpo_core.exceptions import ConfigurationError, HpoError, JournalError
 from hpo_core.interfaces import Observer, Outlook, Strategy
 from hpo_core.journal import NAME as JOURNAL
 from hpo_core.journal import Journal, read
@@ -55,6 +55,7 @@ class Study:
         sync: ``driver`` (records survive the driver's death) or ``durable`` (also the host's).
         observers: names of observer plugins, or `Observer` objects.
         resume_if_exists: go on with the study in `directory` if there is one, for jobs that are requeued.
+        allow_changes: go on with it even if space, command or sources changed.
 
     Raises:
         ConfigurationError: something is wrong, or `directory` exists; nothing was run or written.
@@ -66,6 +67,7 @@ class Study:
     _observers: Observers
     _header: dict[str, Any]
     _outlook: Outlook
+    _check_changes = False
     stop_reason: StopReason | None
     """Why `optimize` returned; None before."""
 
@@ -88,6 +90,7 @@ class Study:
         sync: str = "driver",
         observers: Iterable[str | Observer] = (),
         resume_if_exists: bool = False,
+        allow_changes: bool = False,
     ) -> None:
         if not isinstance(params, Params):
             raise ConfigurationError(f"params must be hpo.Params, not {type(params).__name__}")
@@ -113,7 +116,11 @@ class Study:
             },
         )
         if directory is not None and resume_if_exists and (Path(directory) / JOURNAL).exists():
-            self._open(Path(directory), evaluator, chosen, observers, expected=header)
+            path = Path(directory)
+            if not allow_changes:
+                now = changes(read_header(path), params=params, evaluator=evaluator, strategy=header["strategy"])
+                refuse_changes(path, now)
+            self._open(path, evaluator, chosen, observers, allow_changes=allow_changes)
             return
         params.check()
         self._assemble(header, params, evaluator, chosen, observers)
@@ -137,6 +144,7 @@ class Study:
         observers: Iterable[str | Observer] = (),
         n_trials: int | None = None,
         force_lock: bool = False,
+        allow_changes: bool = False,
     ) -> Study:
         """Go on with a study from its directory.
 
@@ -147,13 +155,22 @@ class Study:
             observers: names of observer plugins, or `Observer` objects.
             n_trials: a new budget of trials, counted from the first; None: as recorded.
             force_lock: take the study from another driver that is surely gone.
+            allow_changes: let `optimize` go on even if the command or its sources changed.
 
         Raises:
             JournalError: there is no study, or its journal is damaged.
             StudyLockedError: another driver works on it.
         """
         study = cls.__new__(cls)
-        study._open(Path(directory), evaluator, strategy, observers, n_trials=n_trials, force_lock=force_lock)
+        study._open(
+            Path(directory),
+            evaluator,
+            strategy,
+            observers,
+            n_trials=n_trials,
+            force_lock=force_lock,
+            allow_changes=allow_changes,
+        )
         return study
 
     # Running
@@ -176,6 +193,9 @@ class Study:
 
         if self.evaluator is None:
             raise ConfigurationError("this study has no evaluator: use ask and tell, or give it one")
+        if self._check_changes:
+            refuse_changes(self.directory, changes(self._header, evaluator=self.evaluator))
+            self._check_changes = False
         backend = self.evaluator.backend
         self._observers.study_started(self)
         for sentence in (*backend.chosen, *self._ledger.notes):
@@ -187,10 +207,16 @@ class Study:
             self.stop_detail = str(error)
             raise
         finally:
-            self._ledger.note("stopped", reason=self.stop_detail, elapsed_s=round(self._ledger.elapsed_s, 3))
-            self._ledger.flush()
+            self._note_stop()
             self._observers.study_finished(self)
         return self
+
+    def _note_stop(self) -> None:
+        try:
+            self._ledger.note("stopped", reason=self.stop_detail, elapsed_s=round(self._ledger.elapsed_s, 3))
+            self._ledger.flush()
+        except JournalError as error:
+            self._observers.notice(str(error))
 
     def ask(self) -> Trial | None:
         """The next trial, for a loop of your own: the defaults first, what was enqueued, then the strategy's.
@@ -340,7 +366,7 @@ class Study:
 
     @property
     def _columns(self) -> tuple[str, ...]:
-        names = () if self.evaluator is None else self.evaluator.metric_spec.names
+        names = () if self.evaluator is None else self.evaluator.metric_spec.labels
         return columns(self.params.flags, names)
 
     def close(self) -> None:
@@ -373,13 +399,12 @@ class Study:
         strategy: type[Strategy] | None,
         observers: Iterable[str | Observer],
         *,
-        expected: Mapping[str, Any] | None = None,
         n_trials: int | None = None,
         force_lock: bool = False,
+        allow_changes: bool = False,
     ) -> None:
         header = read_header(directory)
-        if expected is not None:
-            refuse_changes(directory, header, expected)
+        self._check_changes = not allow_changes
         params = Params.from_json(header["params"])
         if evaluator is None and header["evaluator"] is not None:
             evaluator = Evaluator.from_json(header["evaluator"])

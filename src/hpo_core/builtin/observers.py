@@ -111,7 +111,8 @@ class Progress(Observer):
 
     def _counts(self) -> str:
         total = f" of {self._total}" if self._total else ""
-        failed = {failure: count for failure, count in self._failures.items() if failure is not Failure.CANCELLED}
+        failed: dict[Failure, int] = dict(self._failures)
+        failed.pop(Failure.CANCELLED, None)
         return f"done {self._over}{total}, running {len(self._running)}, failed {sum(failed.values())}{by_class(failed)}"
 
     def _so_far(self) -> str:
