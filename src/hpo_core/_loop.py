@@ -201,12 +201,12 @@ class Loop:
         if self._lost is not None and not self._pool.capacity:
             self._end_study(StopReason.ALLOCATION, self._lost.reason)
             return True
-        if self._waiting and self._pool.capacity and self._pool.free == self._pool.capacity:
-            self._fault = (
-                f"trial {self._waiting[0].trial.number} needs {self._width(self._waiting[0].trial)} nodes, "
-                f"and the allocation has {len(self._pool.nodes)}"
-            )
-            return True
+        if self._waiting and self._pool.capacity:
+            nodes, needed = len(self._pool.nodes), self._width(self._waiting[0].trial)
+            if needed > nodes:
+                number = self._waiting[0].trial.number
+                self._fault = f"trial {number} needs {needed} nodes, and the allocation has {nodes}"
+                return True
         if self._waiting or self._delayed or self._ledger.queued:
             return False
         if self._budget_spent():

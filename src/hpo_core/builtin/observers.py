@@ -113,7 +113,8 @@ class Progress(Observer):
         total = f" of {self._total}" if self._total else ""
         failed: dict[Failure, int] = dict(self._failures)
         failed.pop(Failure.CANCELLED, None)
-        return f"done {self._over}{total}, running {len(self._running)}, failed {sum(failed.values())}{by_class(failed)}"
+        failures = f"failed {sum(failed.values())}{by_class(failed)}"
+        return f"done {self._over}{total}, running {len(self._running)}, {failures}"
 
     def _so_far(self) -> str:
         number, fom = self._best or (None, None)
