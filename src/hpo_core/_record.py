@@ -35,6 +35,8 @@ class Record:
         self.failed_in_a_row = 0
         self.since_best = 0
         """Trials finished since the best was found."""
+        self.baseline: int | None = None
+        """Number of the trial of the default values, once it was asked for."""
         self.best: int | None = None
         """Number of the best trial."""
         self.elapsed_s = 0.0
@@ -92,6 +94,8 @@ class Record:
             raise JournalError(f"trial {trial.number} is recorded where {len(self.history) + 1} is due")
         self.history.add(trial)
         self.asked += trial.origin != "inserted"
+        if trial.origin == "baseline":
+            self.baseline = trial.number
 
     def _settle(self, trial: Trial, result: Result, offset: int) -> None:
         self.history.finish(trial.number, result, offset)

@@ -131,7 +131,7 @@ class Study:
         self._ledger.journal = Journal(self.directory, sync=sync)
         self._ledger.journal.append(header)
         self._ledger.flush()
-        if evaluate_defaults and params.flags:
+        if evaluate_defaults:
             self._ledger.begin_with(baseline(params, header["seed"]))
 
     @classmethod
@@ -428,7 +428,7 @@ class Study:
         self.budget = Budget(**budget)
         if journal.repaired:
             self._ledger.notes.append(journal.repaired)
-        if len(self.trials) == 0 and header["evaluate_defaults"] and params.flags:
+        if self._ledger.baseline is None and header["evaluate_defaults"]:
             self._ledger.begin_with(baseline(params, header["seed"]))
         self._ledger.note("resumed", budget=budget)
         self._ledger.flush()

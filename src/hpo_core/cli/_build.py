@@ -242,6 +242,10 @@ _TABLES = {
 }
 
 
+_COMMON_WORDS = frozenset({"name", "flag", "params"})
+"""Keys that stand in messages about other things too."""
+
+
 def _blame(error: HpoError, given: Mapping[str, Any]) -> tuple[str, ...] | None:
     """The path of the key that a message speaks of, among those that were given; None where that can't be told."""
     message = str(error)
@@ -255,7 +259,7 @@ def _blame(error: HpoError, given: Mapping[str, Any]) -> tuple[str, ...] | None:
     if message.startswith("the command "):
         return ("cmd",)
     for pattern in (r"\b{}=", r"\b{}\b"):
-        places = {name: re.search(pattern.format(name), message) for name in given}
+        places = {name: re.search(pattern.format(name), message) for name in given if name not in _COMMON_WORDS}
         found = [(match.start(), name) for name, match in places.items() if match is not None]
         if found:
             return (min(found)[1],)

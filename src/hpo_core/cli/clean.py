@@ -1,0 +1,33 @@
+"""``hpo clean``: end what a killed driver left running."""
+
+from __future__ import annotations
+
+import click
+
+from hpo_core.cli import _arguments
+
+
+@click.command
+@_arguments.directory
+def command(directory: str) -> int:
+    """End what a killed driver left running.
+
+    The study itself stays as it is: hpo resume runs open trials again. Refused while a driver works on it.
+    """
+    from hpo_core._view import StudyView
+    from hpo_core.exceptions import ConfigurationError, StudyLockedError
+
+    view = StudyView(directory)
+    driver = view.driver
+    if driver is not None:
+        raise StudyLockedError(
+            f"{directory} is in use by {driver}: end that driver instead (Ctrl-C there, or TERM)", owner=driver
+        )
+    if view.evaluator is None:
+        raise ConfigurationError(f"{directory} has no evaluator: hpo started nothing for it")
+    ended = view.evaluator.backend.launcher.clean(view.id, view.evaluator.grace_s)
+    for what in ended:
+        click.echo(f"ended {what}")
+    if not ended:
+        click.echo("nothing was left running")
+    return 0

@@ -1,0 +1,158 @@
+"""``hpo run``: a study from a study file, from options, or from both."""
+
+from __future__ import annotations
+
+import shlex
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from hpo_core.cli import _arguments
+from hpo_core.cli._keys import DURATION, KEYS, METRIC, NUMBER, SECTIONS, SIZE, TEXT, TEXTS, TRUTH, WHOLE, Key
+
+_SPACE, _OTHER = "Search space", "Other"
+_SHOWN_WITHOUT_END = 10
+"""Commands that ``--dry-run`` prints of a study without a number of trials."""
+
+
+class RunCommand(click.Command):
+    """Takes what stands behind ``--`` as the command to run, and lists options in sections."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put the words behind ``--`` aside."""
+        if "--" in args:
+            at = args.index("--")
+            ctx.meta[__name__] = args[at + 1 :]
+            args = args[:at]
+        return super().parse_args(ctx, args)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Options by section."""
+        sections: dict[str, list[tuple[str, str]]] = {name: [] for name in (_SPACE, *SECTIONS, _OTHER)}
+        for param in self.get_params(ctx):
+            record = param.get_help_record(ctx)
+            if record is not None:
+                name = param.name or ""
+                key = KEYS.get(name)
+                section = key.section if key else _SPACE if name in _SPACE_OPTIONS else _OTHER
+                sections[section].append(record)
+        for name, records in sections.items():
+            with formatter.section(name):
+                formatter.write_dl(records)
+
+
+_SPACE_OPTIONS = {
+    "param": ("params", "A flag: FLAG=LOW:HIGH[:log][:step=S][:int|:real][:default=V] or FLAG=V1,V2[:default=V]."),
+    "condition": ("conditions", "When a flag is used: \"FLAG if EXPRESSION\", such as \"--b if --a > 2\"."),
+    "constraint": ("constraints", "What must hold, such as \"--min <= --max\"."),
+    "forbid": ("forbidden", "What must not hold, such as \"--a == 1 and --b > 2\"."),
+}  # fmt: skip
+
+
+def _option(key: Key) -> click.Option:
+    own = "--" + key.name.replace("_", "-")
+    spellings = [*key.options, own] if key.name != "cmd" else ["--cmd", *key.options]
+    if key.kind is TRUTH:
+        return click.Option([f"{own}/--no-{own[2:]}", key.name], default=None, help=key.help)
+    if key.kind is TEXTS:
+        return click.Option([*spellings, key.name], multiple=True, help=key.help + " Repeatable.", metavar="NAME")
+    kind: Any = {WHOLE: click.INT, NUMBER: click.FLOAT}.get(key.kind, click.STRING)
+    words = {DURATION: "TIME", SIZE: "SIZE", METRIC: "TEXT"}.get(key.kind)
+    return click.Option([*spellings, key.name], type=kind, help=key.help, metavar=words)
+
+
+def _options() -> list[click.Parameter]:
+    space = [
+        click.Option([f"--{name}"], multiple=True, help=f"{text} Repeatable.", metavar="TEXT")
+        for name, (_, text) in _SPACE_OPTIONS.items()
+    ]
+    return [*space, *(_option(key) for key in KEYS.values() if key.help)]
+
+
+@click.command(cls=RunCommand, params=_options(), options_metavar="[OPTIONS]")
+@click.argument("words", nargs=-1, metavar="[STUDY.toml] [-- COMMAND ...]")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Any key of a study file, VALUE as in TOML: strategy_options.grid_size=3. Repeatable.",
+)  # noqa: E501
+@click.option("--dry-run", is_flag=True, help="Print the exact commands that would run, and run nothing.")
+@_arguments.quiet
+@click.pass_context
+def command(
+    ctx: click.Context,
+    words: tuple[str, ...],
+    settings: tuple[str, ...],
+    dry_run: bool,
+    quiet: bool,
+    **options: Any,
+) -> int:
+    """Search the best flags of a command.
+
+    Everything can stand in a study file, in options, or in both; options win. The command is the user's own, with
+    placeholders such as @trial; flags are appended as FLAG=VALUE. Exit status: 0 with a result, 1 after a fault or
+    without any result, 2 when something asked for is wrong, 130 when interrupted.
+    """
+    from hpo_core.cli._build import build
+    from hpo_core.cli._session import displays, finish
+
+    parts = build(_describe(words, ctx.meta.get(__name__), settings, options))
+    if dry_run:
+        return _dry_run(parts)
+    named = parts.description.values.get("observers", ())
+    return finish(parts.study(displays(quiet, named)))
+
+
+def _describe(words: Sequence[str], behind: Sequence[str] | None, settings: Sequence[str], options: Any) -> Any:
+    from hpo_core.cli._description import Description
+    from hpo_core.cli._grammar import parse_param, parse_setting, parse_value
+    from hpo_core.exceptions import ConfigurationError
+
+    if len(words) > 1:
+        raise click.UsageError(f"put the command behind --: hpo run [OPTIONS] -- {shlex.join(words)}")
+    description = Description.from_file(words[0]) if words else Description()
+    for text in options.pop("param"):
+        try:
+            flag, table = parse_param(text)
+        except ConfigurationError as error:
+            raise ConfigurationError(f"--param {text!r}: {error}") from error
+        description.set(("params", flag), table, f"--param {text!r}")
+    for option, (key, _) in list(_SPACE_OPTIONS.items())[1:]:
+        for text in options.pop(option):
+            description.append(key, text, f"--{option} {text!r}")
+    for name, value in options.items():
+        if value is None or value == ():
+            continue
+        shown = f"--{name.replace('_', '-')}"
+        if KEYS[name].kind is METRIC and value.startswith("{"):
+            value = parse_value(value)
+        description.set((name,), list(value) if isinstance(value, tuple) else value, shown)
+    for text in settings:
+        try:
+            path, value = parse_setting(text)
+        except ConfigurationError as error:
+            raise ConfigurationError(f"--set {text!r}: {error}") from error
+        description.set(path, value, f"--set {text!r}")
+    if behind:
+        # One word is a shell command as it is; several were split by a shell, so each stays a word.
+        text = behind[0] if len(behind) == 1 else shlex.join(behind)
+        description.set(("cmd",), text, "the command behind --")
+    return description
+
+
+def _dry_run(parts: Any) -> int:
+    total = parts.description.values.get("n_trials")
+    with tempfile.TemporaryDirectory(prefix="hpo-dry-run-") as folder:
+        with parts.study(directory=str(Path(folder) / "study"), resume_if_exists=False) as study:
+            commands = study.plan(total or _SHOWN_WITHOUT_END)
+    click.echo("\n".join(commands))
+    if not total and len(commands) == _SHOWN_WITHOUT_END:
+        click.echo(f"# the first {len(commands)}; give --trials to see as many", err=True)
+    elif total and len(commands) < total:
+        click.echo(f"# {len(commands)} of {total}: there are no more, or they depend on results", err=True)
+    return 0
