@@ -7,7 +7,7 @@ from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, overload
 
-from hpo_core.command import arguments
+from hpo_core.command import Arguments
 from hpo_core.trial import Failure, Result, State, Trial, TrialRecord, Value
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ class History(Sequence[TrialRecord]):
     def __init__(self, space: Params, details: Callable[[int], Mapping[str, Any]]) -> None:
         self._details = details
         self._domains = space.domains
+        self.arguments = Arguments(space.domains)
+        """Writes the values of a trial as they stand behind the command."""
         self._values = {flag: array("d") for flag in space.flags}
         self._columns = [(flag, column, space.domains[flag].code) for flag, column in self._values.items()]
         self._metrics: dict[str, array[float]] = {}
@@ -37,7 +39,7 @@ class History(Sequence[TrialRecord]):
         self._state, self._failure, self._origin = array("b"), array("b"), array("b")
         self._attempts, self._exit_code, self._steps = array("H"), array("i"), array("I")
         self._offset = array("q")
-        self._tags: list[str | None] = []
+        self._tags: dict[int, str] = {}
         self._rare: dict[int, dict[str, Any]] = {}
         self.order = array("I")
         """Numbers in order of finishing."""
@@ -78,7 +80,8 @@ class History(Sequence[TrialRecord]):
         self._exit_code.append(-1000)
         self._steps.append(0)
         self._offset.append(-1)
-        self._tags.append(None if trial.tag == f"point{trial.number}" else trial.tag)
+        if trial.tag != f"point{trial.number}":
+            self._tags[trial.number] = trial.tag
         rare = {
             name: value
             for name in ("parent", "fidelity", "nodes", "info")
@@ -113,8 +116,8 @@ class History(Sequence[TrialRecord]):
         return Trial(
             number=number,
             values=values,
-            arguments=arguments(self._domains, values),
-            tag=self._tags[i] or f"point{number}",
+            arguments=self.arguments(values),
+            tag=self._tags.get(number) or f"point{number}",
             origin=_ORIGINS[self._origin[i]],
             **self._rare.get(number, {}),
         )
@@ -163,3 +166,27 @@ class History(Sequence[TrialRecord]):
         """How many trials failed in each class."""
         found = {failure: self._failure.count(code) for code, failure in enumerate(_FAILURES) if failure}
         return {failure: count for failure, count in found.items() if count}
+
+    def arrays(self) -> dict[str, array[Any]]:
+        """All columns by name, for a snapshot; they are the history's own."""
+        plain = ("_fom", "_loss", "_duration", "_state", "_failure", "_origin", "_attempts", "_exit_code", "_steps")
+        named = {name: getattr(self, name) for name in (*plain, "_offset", "order")}
+        named.update({f"value {flag}": column for flag, column in self._values.items()})
+        return {**named, **{f"metric {name}": column for name, column in self._metrics.items()}}
+
+    def rest(self) -> dict[str, Any]:
+        """What is not in columns, as JSON values, for a snapshot."""
+        return {"tags": list(self._tags.items()), "rare": list(self._rare.items()), "metrics": list(self._metrics)}
+
+    def restore(self, read: Callable[[array[Any]], None], rest: Mapping[str, Any]) -> None:
+        """Fill an empty history from a snapshot.
+
+        Args:
+            read: fills one empty column; called for each, in the order of `arrays`.
+            rest: what `rest` gave.
+        """
+        self._metrics = {name: array("d") for name in rest["metrics"]}
+        self._tags = dict(rest["tags"])
+        self._rare = dict(rest["rare"])
+        for column in self.arrays().values():
+            read(column)

@@ -10,8 +10,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from hpo_core import _snapshot
 from hpo_core._record import Record
-from hpo_core.command import arguments
+from hpo_core._snapshot import Snapshot
 from hpo_core.exceptions import SpaceError
 from hpo_core.interfaces import Capability, Strategy
 from hpo_core.journal import Journal, Line, number
@@ -38,6 +39,7 @@ class Ledger(Record):
         self._told = 0
         self._untold: deque[tuple[Trial, Result]] = deque()
         self._in_step = True
+        self._snapshot_at = 0
 
     # Asking
 
@@ -81,7 +83,7 @@ class Ledger(Record):
         trial = Trial(
             number=trial_number,
             values=values,
-            arguments=arguments(self.space.domains, values),
+            arguments=self.history.arguments(values),
             tag=proposal.tag or self.strategy.tag(trial_number),
             origin=origin,
             parent=proposal.parent,
@@ -151,6 +153,35 @@ class Ledger(Record):
 
     # Replaying
 
+    def save_snapshot(self, *, every: int) -> None:
+        """Save the state, where `every` trials or more have finished since it was last saved.
+
+        Everything must be flushed and told, and no other thread may use the strategy.
+        """
+        done = len(self.history.order)
+        if self.journal is None or done - self._snapshot_at < every:
+            return
+        self._snapshot_at = done
+        state = {
+            "record": self.get_state(),
+            "told": self._told,
+            "queue": [dict(proposal.values) for proposal, origin in self._queue if origin == "enqueued"],
+            "in_step": self._in_step,
+            "strategy": self.strategy.get_state(),
+        }
+        _snapshot.save(self.directory, self.history, state, offset=self.journal.size, lines=self.lines)
+
+    def restore(self) -> Snapshot | None:
+        """Go on from the snapshot, the strategy too; see `Record.restore`."""
+        snapshot = super().restore()
+        if snapshot is not None:
+            self._told = snapshot.state["told"]
+            self._in_step = snapshot.state["in_step"]
+            self._queue = deque((Proposal(values), "enqueued") for values in snapshot.state["queue"])
+            self.strategy.set_state(snapshot.state["strategy"])
+            self._snapshot_at = len(self.history.order)
+        return snapshot
+
     def replay(self, lines: Iterable[Line]) -> None:
         """Bring history and strategy to where the journal is.
 
@@ -190,7 +221,7 @@ class Ledger(Record):
     def _replay_report(self, record: Mapping[str, Any]) -> None:
         metrics = {name: float(value) for name, value in record["metrics"].items()}
         report = Report(record["step"], metrics, float(record["fom"]))
-        self.strategy.report(self.history.trial(record["trial"]), report)
+        self.strategy.report(self.trial(record["trial"]), report)
 
     # Inside
 
@@ -199,7 +230,10 @@ class Ledger(Record):
         self._untold.append((trial, result))
 
     def _append(self, record: Mapping[str, Any]) -> int:
-        return -1 if self.journal is None else self.journal.append(record)
+        if self.journal is None:
+            return -1
+        self.lines += 1
+        return self.journal.append(record)
 
     def _details(self, offset: int) -> Mapping[str, Any]:
         self.flush()
@@ -208,7 +242,7 @@ class Ledger(Record):
 
 def baseline(space: Params, seed: int) -> dict[str, Value]:
     """The default point; what has no default is drawn, once for a seed."""
-    return space.baseline(random.Random(seed))
+    return space.baseline(random.Random(f"baseline {seed}"))
 
 
 def _asked_record(trial: Trial, told: int) -> dict[str, Any]:
@@ -218,7 +252,7 @@ def _asked_record(trial: Trial, told: int) -> dict[str, Any]:
         "tag": trial.tag,
         "origin": trial.origin,
         "values": dict(trial.values),
-        "arguments": " ".join(trial.arguments),
+        "arguments": trial.arguments,
         "told": told,
     }
     for name in ("parent", "fidelity", "nodes"):

@@ -37,6 +37,9 @@ if TYPE_CHECKING:
     from hpo_core._backend import Backend
     from hpo_core.evaluator import Evaluator
 
+_SNAPSHOT_EVERY = 100_000
+"""Finished trials from one snapshot to the next."""
+
 _OVERTAKEN_AT_MOST = 16
 """Evaluations that may pass a wide one which waits for nodes, before slots are kept for it."""
 
@@ -309,6 +312,8 @@ class Loop:
         try:
             if self._evaluator.src_path:
                 _workspace.prepare(Path(self._evaluator.src_path), Path(str(running.evaluation.directory)))
+            if self._evaluator.checkpoint:
+                _workspace.make_checkpoint(running.evaluation.environment["HPO_CHECKPOINT"])
             if self._keeps_all:
                 _workspace.write_script(running.script, running.evaluation)
             self._backend.launcher.launch(running.evaluation)
@@ -509,6 +514,8 @@ class Loop:
     def _tell(self) -> None:
         for trial, result in self._ledger.untold():
             self._asker.submit(partial(self._ledger.strategy.tell, trial, result), _nothing)
+        if isinstance(self._asker, InlineAsker):
+            self._ledger.save_snapshot(every=_SNAPSHOT_EVERY)
 
     # Ending
 

@@ -70,7 +70,7 @@ def plan(
         "python": sys.executable,
     }
     known = {key: text for key, text in facts.items() if text is not None}
-    line = render(evaluator.cmd, [*trial.arguments, *_facts_as_flags(evaluator, trial, nodes)], known)
+    line = render(evaluator.cmd, " ".join([trial.arguments, *_facts_as_flags(evaluator, trial, nodes)]), known)
     environment = {f"HPO_{key.upper()}": text for key, text in known.items() if key != "python"}
     environment["HPO_STUDY"] = study_id
     environment["HPO_STUDY_DIRECTORY"] = os.path.abspath(directory)

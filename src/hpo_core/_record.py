@@ -7,13 +7,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from hpo_core import _snapshot
 from hpo_core import journal as journal_module
 from hpo_core._history import History
-from hpo_core.command import arguments
+from hpo_core._snapshot import Snapshot
 from hpo_core.exceptions import JournalError
 from hpo_core.journal import Line
 from hpo_core.space import Params
 from hpo_core.trial import Failure, Result, State, Trial
+
+
+_SCALARS = (
+    "asked", "failed_in_a_row", "since_best", "baseline", "best", "elapsed_s", "budget", "stopped", "lines"
+)  # fmt: skip
 
 
 class Record:
@@ -30,6 +36,8 @@ class Record:
         self.space = space
         self.sign = sign
         self.history = History(space, self._details)
+        self._open: dict[int, Trial] = {}
+        """Trials without a result, as they were asked."""
         self.asked = 0
         """Trials asked to run, retries and inserted ones not counted."""
         self.failed_in_a_row = 0
@@ -47,6 +55,8 @@ class Record:
         """How the attempts made so far of open trials failed."""
         self.budget: dict[str, Any] | None = None
         """The budget of the last resumption, if there was one."""
+        self.lines = 1
+        """Records so far, the header among them."""
         self.stopped: str | None = None
         """Why the last session stopped, for people; None while one goes on, and after one that was killed."""
 
@@ -58,12 +68,13 @@ class Record:
         """
         record = line.record
         kind = record["record"]
+        self.lines = line.number
         if kind == "asked":
             if self.clock is None:
                 self.clock = self.elapsed_s, record["time"]
             self._enter(self._trial_from(record))
         elif kind == "finished":
-            self._settle(self.history.trial(record["trial"]), result_from(record, self.sign), line.offset)
+            self._settle(self.trial(record["trial"]), result_from(record, self.sign), line.offset)
         elif kind == "attempt":
             self.attempts.setdefault(record["trial"], []).append(Failure(record["failure"]))
         elif kind == "resumed":
@@ -76,11 +87,36 @@ class Record:
             self.elapsed_s = record["elapsed_s"]
             self.clock = self.elapsed_s, record["time"]
 
+    def trial(self, number: int) -> Trial:
+        """What was asked under that number."""
+        return self._open.get(number) or self.history.trial(number)
+
+    def restore(self) -> Snapshot | None:
+        """Go on from the snapshot, if there is one that fits the journal; else nothing is changed."""
+        snapshot = _snapshot.load(self.directory, self.history)
+        if snapshot is not None:
+            self.set_state(snapshot.state["record"])
+        return snapshot
+
+    def get_state(self) -> dict[str, Any]:
+        """Everything but the history, as JSON values."""
+        state = {name: getattr(self, name) for name in _SCALARS}
+        state["clock"] = self.clock
+        state["attempts"] = [[number, [past.value for past in failures]] for number, failures in self.attempts.items()]
+        return state
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `get_state` gave."""
+        for name in _SCALARS:
+            setattr(self, name, state[name])
+        self.clock = None if state["clock"] is None else (state["clock"][0], state["clock"][1])
+        self.attempts = {number: [Failure(past) for past in failures] for number, failures in state["attempts"]}
+
     def _trial_from(self, record: Mapping[str, Any]) -> Trial:
         return Trial(
             number=record["trial"],
             values=record["values"],
-            arguments=arguments(self.space.domains, record["values"]),
+            arguments=record["arguments"],
             tag=record["tag"],
             origin=record["origin"],
             parent=record.get("parent"),
@@ -93,6 +129,7 @@ class Record:
         if trial.number != len(self.history) + 1:
             raise JournalError(f"trial {trial.number} is recorded where {len(self.history) + 1} is due")
         self.history.add(trial)
+        self._open[trial.number] = trial
         self.asked += trial.origin != "inserted"
         if trial.origin == "baseline":
             self.baseline = trial.number
@@ -100,6 +137,7 @@ class Record:
     def _settle(self, trial: Trial, result: Result, offset: int) -> None:
         self.history.finish(trial.number, result, offset)
         self.attempts.pop(trial.number, None)
+        self._open.pop(trial.number, None)
         self.failed_in_a_row = self.failed_in_a_row + 1 if result.state is State.FAILED else 0
         if result.ok and (self.best is None or result.loss < self.history.loss(self.best)):
             self.best, self.since_best = trial.number, 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hpo_core._plan import plan, width
 from hpo_core._record import Record
@@ -15,6 +15,9 @@ from hpo_core.budget import Budget
 from hpo_core.evaluator import Evaluator
 from hpo_core.space import Params
 from hpo_core.trial import Trial, TrialRecord, Value
+
+if TYPE_CHECKING:
+    import pandas
 
 
 class Results:
@@ -64,28 +67,29 @@ class Results:
     @property
     def default_fom(self) -> float | None:
         """The figure of merit of the default values; None where they were not evaluated or failed."""
-        if len(self.trials) == 0 or self.trials[0].trial.origin != "baseline":
+        if self._ledger.baseline is None:
             return None
-        fom = self._ledger.history.fom(1)
+        fom = self._ledger.history.fom(self._ledger.baseline)
         return None if math.isnan(fom) else fom
 
     def command(self, trial: TrialRecord | Trial | int) -> str:
         """The command line of a trial as one would paste it: the command and its flags, placeholders as written."""
         number = trial if isinstance(trial, int) else trial.number
         arguments = self._ledger.history.trial(number).arguments
-        return " ".join([self.evaluator.cmd if self.evaluator else "", *arguments]).strip()
+        return f"{self.evaluator.cmd if self.evaluator else ''} {arguments}".strip()
 
     def exact_command(self, trial: TrialRecord | Trial | int) -> str:
         """The command line of a trial as it ran, or will run first: every placeholder is filled in."""
-        asked = self._ledger.history.trial(trial if isinstance(trial, int) else trial.number)
+        number = trial if isinstance(trial, int) else trial.number
         if self.evaluator is None:
-            return self.command(asked)
-        record = self.trials[asked.number - 1]
-        names = () if record.result is None else record.result.nodes
-        nodes = width(self.evaluator, asked)
-        slots = tuple(map(Slot, names or [f"NODE{i}" for i in range(1, nodes + 1)]))
-        attempts = 1 if record.result is None else record.result.attempts
-        return plan(self.evaluator, self.directory, self.id, asked, attempts, slots, nodes)[0].command
+            return self.command(number)
+        record = self.trials[number - 1]
+        result = record.result
+        nodes = width(self.evaluator, record.trial)
+        names = result.nodes if result is not None and result.nodes else [f"NODE{i}" for i in range(1, nodes + 1)]
+        attempt = 1 if result is None else result.attempts
+        slots = tuple(map(Slot, names))
+        return plan(self.evaluator, self.directory, self.id, record.trial, attempt, slots, nodes)[0].command
 
     def rows(self) -> list[dict[str, Any]]:
         """One flat record a trial: number, state, fom, metrics, flags, and what else is known, in this order."""
@@ -96,7 +100,17 @@ class Results:
         """`rows` as CSV text with a header line; the trial's number is the first column."""
         return csv_text(self.trials, self._columns)
 
+    def to_dataframe(self) -> pandas.DataFrame:
+        """`rows` as a pandas DataFrame.
+
+        Raises:
+            ImportError: pandas is not installed.
+        """
+        import pandas
+
+        return pandas.DataFrame(self.rows())
+
     @property
     def _columns(self) -> tuple[str, ...]:
-        names = () if self.evaluator is None else self.evaluator.metric_spec.names
+        names = () if self.evaluator is None else self.evaluator.metric_spec.labels
         return columns(self.params.flags, names)

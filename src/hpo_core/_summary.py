@@ -6,13 +6,23 @@ import re
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from hpo_core.trial import Failure
+from hpo_core.trial import Failure, State
+
+if TYPE_CHECKING:
+    from hpo_core._results import Results
+    from hpo_core.study import Study
 
 
 def number(value: float) -> str:
     """A figure of merit for people."""
     return f"{value:.6g}"
+
+
+def to_beat(study: Study | Results) -> float | None:
+    """The figure of merit of the defaults; None without a result of theirs, and where no flag has a default."""
+    return study.default_fom if study.params.defaults else None
 
 
 def factor(best: float | None, default: float | None, *, maximize: bool) -> float | None:
@@ -46,11 +56,24 @@ def best_sentence(trial: int | None, best: float | None, default: float | None, 
 
 
 def by_class(failures: Mapping[Failure, int]) -> str:
-    """Such as `` (2 exit code, 1 no metric)`` with a leading blank, most frequent first; empty without any."""
-    if not failures:
-        return ""
+    """Such as `` (2 exit code, 1 no metric)`` with a leading blank, most frequent first; empty without any.
+
+    What was cancelled is no failure.
+    """
     ordered = sorted(failures.items(), key=lambda item: -item[1])
-    return f" ({', '.join(f'{count} {failure.value}' for failure, count in ordered)})"
+    told = [f"{count} {failure.value}" for failure, count in ordered if failure is not Failure.CANCELLED]
+    return f" ({', '.join(told)})" if told else ""
+
+
+def counts_sentence(counts: Mapping[State, int], failures: Mapping[Failure, int], total: int | None = None) -> str:
+    """Such as ``38 of 40 done, 2 failed (1 exit code, 1 no metric)``; what there is none of is left out."""
+    parts = [f"{counts[State.DONE]}{f' of {total}' if total else ''} done"]
+    if counts[State.FAILED]:
+        parts.append(f"{counts[State.FAILED]} failed{by_class(failures)}")
+    for state, words in ((State.STOPPED, "stopped early"), (State.CANCELLED, "cancelled"), (State.RUNNING, "open")):
+        if counts[state]:
+            parts.append(f"{counts[state]} {words}")
+    return ", ".join(parts)
 
 
 def show_command(directory: Path, number: int | str) -> str:

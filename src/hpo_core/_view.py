@@ -41,8 +41,10 @@ class StudyView(Results):
         self.params = Params.from_json(header["params"])
         self.maximize = header["maximize"]
         self._ledger = Record(self.directory, self.params, -1.0 if self.maximize else 1.0)
-        lines = read(self.directory)
-        next(lines)
+        snapshot = self._ledger.restore()
+        lines = iter(read(self.directory, offset=snapshot.offset, lines=snapshot.lines) if snapshot else read(self.directory))
+        if snapshot is None:
+            next(lines)
         for line in lines:
             self._ledger.take(line)
         self.budget = Budget(**(self._ledger.budget or header["budget"]))

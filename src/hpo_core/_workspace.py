@@ -36,6 +36,18 @@ def prepare(source: Path, workspace: Path) -> None:
         raise LaunchError(f"cannot make the workspace {workspace} from {source}: {error}") from error
 
 
+def make_checkpoint(directory: str) -> None:
+    """Make a trial's checkpoint directory, which is there, maybe empty, before the program starts.
+
+    Raises:
+        LaunchError: it could not be made.
+    """
+    try:
+        os.makedirs(directory, exist_ok=True)
+    except OSError as error:
+        raise LaunchError(f"cannot make the checkpoint directory {directory}: {error}") from error
+
+
 def write_script(path: str, evaluation: Evaluation) -> None:
     """Write a script that does again what was run: directory, environment difference, command."""
     directory = evaluation.directory or os.getcwd()

@@ -7,7 +7,7 @@ import re
 import shlex
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from attrs import frozen
@@ -55,17 +55,16 @@ class CommandLine:
     argv: tuple[str, ...] | None
 
 
-def render(command: str, arguments: Sequence[str], placeholders: Mapping[str, str]) -> CommandLine:
+def render(command: str, arguments: str, placeholders: Mapping[str, str]) -> CommandLine:
     """Fill in the placeholders and append the arguments.
 
     Args:
         command: the user's shell command.
-        arguments: ``FLAG=VALUE`` each. The text before the first ``=`` after the flag's own is the user's and is
-            taken as it is; use `argument` to make one from a flag and a value, so that a value is never shell syntax.
+        arguments: what is appended, ready for a shell, as `Arguments` writes it.
         placeholders: name to text; a name that is not given stays as it was written.
     """
     filled = _fill(command, placeholders)
-    text = " ".join([filled, *arguments])
+    text = f"{filled} {arguments}" if arguments else filled
     return CommandLine(text, _words(text))
 
 
@@ -77,9 +76,32 @@ def argument(flag: str, value: str) -> str:
     return f"{flag}={value if _PLAIN_WORD.fullmatch(value) else shlex.quote(value)}"
 
 
-def arguments(domains: Mapping[str, Domain], values: Mapping[str, Value]) -> tuple[str, ...]:
-    """One ``FLAG=VALUE`` for each value, in order, quoted for a shell."""
-    return tuple([argument(flag, domains[flag].text(value)) for flag, value in values.items()])
+class Arguments:
+    """Writes values as they stand behind the command: one ``FLAG=VALUE`` each, in order, quoted for a shell.
+
+    Args:
+        domains: flag to domain; values are taken to be canonical in them.
+    """
+
+    def __init__(self, domains: Mapping[str, Domain]) -> None:
+        self._formats: dict[str, str] = {}
+        self._texts: dict[str, dict[tuple[type, Value], str]] = {}
+        for flag, domain in domains.items():
+            values = getattr(domain, "values", None)
+            if values is None:
+                self._formats[flag] = flag.replace("%", "%%") + "=" + domain.template
+            else:
+                self._texts[flag] = {(type(value), value): argument(flag, domain.text(value)) for value in values}
+
+    def __call__(self, values: Mapping[str, Value]) -> str:
+        """The text that is appended to the command."""
+        formats, texts = self._formats, self._texts
+        return " ".join(
+            [
+                formats[flag] % value if flag in formats else texts[flag][type(value), value]
+                for flag, value in values.items()
+            ]
+        )
 
 
 def _words(text: str) -> tuple[str, ...] | None:

@@ -90,6 +90,11 @@ class Journal:
             raise JournalError(f"cannot write {self.path}: {error.strerror}; everything before is intact") from error
         self._pending.clear()
 
+    @property
+    def size(self) -> int:
+        """Bytes of all records, those that are not flushed yet too."""
+        return self._size
+
     def close(self) -> None:
         """Close the file; nothing that was not flushed is written."""
         os.close(self._fd)
@@ -129,8 +134,13 @@ class Line:
     record: dict[str, Any]
 
 
-def read(directory: Path) -> Iterator[Line]:
+def read(directory: Path, *, offset: int = 0, lines: int = 0) -> Iterator[Line]:
     """All whole records, in order; also while another process writes.
+
+    Args:
+        directory: the study's directory.
+        offset: where to begin, in bytes.
+        lines: records before that.
 
     An incomplete last line is passed over: it may just be written.
 
@@ -143,14 +153,17 @@ def read(directory: Path) -> Iterator[Line]:
     except OSError as error:
         raise JournalError(f"no study in {directory}: cannot read {path.name}: {error.strerror}") from error
     with file:
-        offset, damaged = 0, 0
-        for number, line in enumerate(file, 1):
+        damaged = 0
+        file.seek(offset)
+        for number, line in enumerate(file, lines + 1):
             if damaged:
                 raise JournalError(
                     f"{path}:{damaged}: this record is damaged (its check sum is wrong); "
                     f"the {damaged - 1} records before it are whole"
                 )
             record = decode(line)
+            if record is None and not line.endswith(b"\n"):
+                return  # It may just be written; what comes after it now belongs to it.
             if record is None:
                 damaged = number
             else:
@@ -181,7 +194,7 @@ def decode(line: bytes) -> dict[str, Any] | None:
         return None
     if b"%08x" % zlib.crc32(body) != tail[:8]:
         return None
-    record: dict[str, Any] = json.loads(body + b"}")
+    record: dict[str, Any] = _loads((body + b"}").decode())
     return record
 
 
@@ -190,6 +203,7 @@ def number(value: float) -> float | str:
     return value if math.isfinite(value) else str(value)
 
 
+_loads = json.JSONDecoder().decode
 _dumps = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hpo_core import registry
 from hpo_core._header import changes, make_header, make_strategy, read_header, refuse_changes, strategy_class
@@ -19,7 +19,7 @@ from hpo_core._ledger import Ledger, baseline
 from hpo_core._lock import Lock
 from hpo_core._observers import Observers
 from hpo_core._plan import plan, width
-from hpo_core._table import columns, csv_text, row
+from hpo_core._results import Results
 from hpo_core.allocation import Slot
 from hpo_core.budget import Budget, StopReason
 from hpo_core.command import missing_program
@@ -29,13 +29,14 @@ from hpo_core.interfaces import Observer, Outlook, Strategy
 from hpo_core.journal import NAME as JOURNAL
 from hpo_core.journal import Journal, read
 from hpo_core.space import Params
-from hpo_core.trial import Failure, Pause, Proposal, Result, State, Trial, TrialRecord, Value
-
-if TYPE_CHECKING:
-    import pandas
+from hpo_core.trial import Failure, Pause, Proposal, Result, State, Trial, Value
 
 
-class Study:
+_SNAPSHOT_ON_CLOSE = 10_000
+"""Trials finished since the last snapshot that make one worth while at the end."""
+
+
+class Study(Results):
     """The search of a space for the best flags of a command.
 
     Args:
@@ -264,7 +265,7 @@ class Study:
         if not self._ledger.history.running(number):
             raise ConfigurationError(f"trial {number} has its result already: a recorded result is never changed")
         result = _told_result(fom, dict(metrics or {}), failure, duration_s, self._ledger.sign)
-        asked = self._ledger.history.trial(number)
+        asked = self._ledger.trial(number)
         self._ledger.finish(asked, result)
         self._ledger.flush()
         self._ledger.tell_all()
@@ -298,44 +299,6 @@ class Study:
         self.tell(trial, fom, metrics=metrics)
         return trial
 
-    # Results
-
-    @property
-    def trials(self) -> Sequence[TrialRecord]:
-        """All trials in order of their numbers; number ``n`` is item ``n - 1``."""
-        return self._ledger.history
-
-    @property
-    def best_trial(self) -> TrialRecord | None:
-        """The trial with the best figure of merit, the earliest of equals; None before a result."""
-        return None if self._ledger.best is None else self.trials[self._ledger.best - 1]
-
-    @property
-    def best_params(self) -> dict[str, Value] | None:
-        """Active flags of the best trial with their values; None before a result."""
-        best = self.best_trial
-        return None if best is None else dict(best.values)
-
-    @property
-    def best_fom(self) -> float | None:
-        """The best figure of merit, in the user's sign; None before a result."""
-        best = self.best_trial
-        return None if best is None else best.fom
-
-    @property
-    def default_fom(self) -> float | None:
-        """The figure of merit of the default values; None where they were not evaluated or failed."""
-        if len(self.trials) == 0 or self.trials[0].trial.origin != "baseline":
-            return None
-        fom = self._ledger.history.fom(1)
-        return None if math.isnan(fom) else fom
-
-    def command(self, trial: TrialRecord | Trial | int) -> str:
-        """The command line of a trial as one would paste it: the command and its flags, placeholders as written."""
-        number = trial if isinstance(trial, int) else trial.number
-        arguments = self._ledger.history.trial(number).arguments
-        return " ".join([self.evaluator.cmd if self.evaluator else "", *arguments]).strip()
-
     def plan(self, count: int = 1) -> list[str]:
         """What would run, for the first `count` trials: exact commands, as the launcher would start them.
 
@@ -345,34 +308,11 @@ class Study:
             raise ConfigurationError("this study has no evaluator: there is no command to show")
         return _preview(self.params, self.evaluator, self._strategy_class, self._header, count)
 
-    def rows(self) -> list[dict[str, Any]]:
-        """One flat record a trial: number, state, fom, metrics, flags, and what else is known, in this order."""
-        columns = self._columns
-        return [row(record, columns) for record in self.trials]
-
-    def to_csv(self) -> str:
-        """`rows` as CSV text with a header line; the trial's number is the first column."""
-        return csv_text(self.trials, self._columns)
-
-    def to_dataframe(self) -> pandas.DataFrame:
-        """`rows` as a pandas DataFrame.
-
-        Raises:
-            ImportError: pandas is not installed.
-        """
-        import pandas
-
-        return pandas.DataFrame(self.rows())
-
-    @property
-    def _columns(self) -> tuple[str, ...]:
-        names = () if self.evaluator is None else self.evaluator.metric_spec.labels
-        return columns(self.params.flags, names)
-
     def close(self) -> None:
         """Give up the study's lock and files; the evaluator stays open."""
         if self._ledger.journal is not None:
             self._ledger.flush()
+            self._ledger.save_snapshot(every=_SNAPSHOT_ON_CLOSE)
             self._ledger.journal.close()
             self._ledger.journal = None
             self._lock.release()
@@ -414,9 +354,7 @@ class Study:
         lock = Lock(directory, force=force_lock)
         try:
             journal = Journal(directory, sync=header["sync"])
-            lines = read(directory)
-            next(lines)
-            self._ledger.replay(lines)
+            self._replay(strategy, observers)
         except BaseException:
             lock.release()
             raise
@@ -432,6 +370,21 @@ class Study:
             self._ledger.begin_with(baseline(params, header["seed"]))
         self._ledger.note("resumed", budget=budget)
         self._ledger.flush()
+
+    def _replay(self, strategy: type[Strategy], observers: Iterable[str | Observer]) -> None:
+        """Bring the ledger to where the journal is, by the snapshot if there is one that fits."""
+        directory = self._ledger.directory
+        try:
+            snapshot = self._ledger.restore()
+        except Exception as error:  # noqa: BLE001 - whatever a strategy's set_state raises: the journal has it all
+            self._assemble(self._header, self.params, self.evaluator, strategy, observers)
+            self._ledger.directory = directory
+            self._ledger.notes.append(f"the snapshot is not used: {type(error).__name__}: {error}")
+            snapshot = None
+        lines = read(directory) if snapshot is None else read(directory, offset=snapshot.offset, lines=snapshot.lines)
+        if snapshot is None:
+            next(lines)
+        self._ledger.replay(lines)
 
     def _assemble(
         self,

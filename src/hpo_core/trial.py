@@ -86,14 +86,14 @@ class Trial:
     Attributes:
         number: from 1, for ever.
         values: flag to the value that runs (active flags only).
-        arguments: the same as it stands on the command line, one ``FLAG=VALUE`` an item.
+        arguments: the same as text, as it stands behind the command.
         origin: ``baseline``, ``enqueued``, ``inserted``, or ``strategy``.
         parent, fidelity, nodes, tag, info: as in the `Proposal`.
     """
 
     number: int
     values: Mapping[str, Value]
-    arguments: tuple[str, ...] = ()
+    arguments: str = ""
     tag: str = ""
     origin: str = "strategy"
     parent: int | None = None

@@ -1,6 +1,7 @@
 """However a driver ends, no process of the study remains, and the journal is whole."""
 
 import signal
+import time
 from collections.abc import Callable
 
 import pytest
@@ -46,6 +47,7 @@ def test_two_signals_kill_at_once_even_what_ignores_term(drive: Drive, program: 
     driver = drive(cmd=program(STUBBORN), num_parallel_evals=2, stop_wait=60, grace=60)
     driver.wait_for_processes(6)
     driver.signal(signal.SIGINT)
+    time.sleep(0.5)  # two at once would be one
     driver.signal(signal.SIGINT)
     out, err = driver.end(limit_s=10)
     assert "stopped:" in out, err

@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
-from hpo_core._summary import best_sentence, by_class, show_command, with_command
+from hpo_core._summary import best_sentence, by_class, show_command, to_beat, with_command
 from hpo_core._words import duration
 from hpo_core.hookspecs import hookimpl
 from hpo_core.interfaces import Observer
@@ -49,7 +49,8 @@ class Progress(Observer):
         self._maximize = study.maximize
         self._total = study.budget.n_trials
         self._timeout_s = study.budget.timeout_s
-        self._default = study.default_fom
+        self._default = to_beat(study)
+        self._has_defaults = bool(study.params.defaults)
         best = study.best_trial
         self._best = None if best is None else (best.number, best.fom)
         self._failures: dict[Failure, int] = dict(study.trials.failures())  # type: ignore[attr-defined]
@@ -75,7 +76,7 @@ class Progress(Observer):
         self._running.discard(trial.number)
         self._over += 1
         if result.ok:
-            if trial.origin == "baseline":
+            if trial.origin == "baseline" and self._has_defaults:
                 self._default = result.fom
             if self._best is None or self._is_better(result.fom, self._best[1]):
                 self._best = trial.number, result.fom
@@ -111,10 +112,8 @@ class Progress(Observer):
 
     def _counts(self) -> str:
         total = f" of {self._total}" if self._total else ""
-        failed: dict[Failure, int] = dict(self._failures)
-        failed.pop(Failure.CANCELLED, None)
-        failures = f"failed {sum(failed.values())}{by_class(failed)}"
-        return f"done {self._over}{total}, running {len(self._running)}, {failures}"
+        failed = sum(self._failures.values()) - self._failures.get(Failure.CANCELLED, 0)
+        return f"done {self._over}{total}, running {len(self._running)}, failed {failed}{by_class(self._failures)}"
 
     def _so_far(self) -> str:
         number, fom = self._best or (None, None)

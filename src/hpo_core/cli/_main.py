@@ -22,9 +22,13 @@ _HERE = "hpo_core.cli"
 
 def _print_version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
     if value and not ctx.resilient_parsing:
-        from hpo_core._header import own_version
+        from importlib.metadata import PackageNotFoundError, version
 
-        click.echo(f"hpo-core {own_version()}")
+        try:
+            own = version("hpo-core")
+        except PackageNotFoundError:
+            own = "(not installed)"
+        click.echo(f"hpo-core {own}")
         ctx.exit()
 
 

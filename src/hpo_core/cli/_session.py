@@ -7,10 +7,9 @@ from collections.abc import Sequence
 
 import click
 
-from hpo_core._summary import best_sentence, by_class, show_command, with_command
+from hpo_core._summary import best_sentence, counts_sentence, show_command, to_beat, with_command
 from hpo_core.budget import StopReason
-from hpo_core.cli._text import counts_sentence
-from hpo_core.exceptions import HpoError
+from hpo_core.exceptions import ConfigurationError, HpoError, SpaceError
 from hpo_core.interfaces import Observer
 from hpo_core.study import Study
 from hpo_core.trial import State
@@ -33,11 +32,17 @@ def finish(study: Study) -> int:
 
     Returns:
         the exit status: 0 with a result, 1 after a fault or without any result, 130 when interrupted.
+
+    Raises:
+        ConfigurationError: it may not go on as things are; nothing has run.
     """
     fault = None
     try:
         study.optimize()
     except HpoError as error:
+        if isinstance(error, ConfigurationError) and not isinstance(error, SpaceError):
+            study.close()
+            raise
         fault = error
     with study:
         if fault is not None:
@@ -55,13 +60,12 @@ def report(study: Study) -> list[str]:
     directory = shlex.quote(str(study.directory))
     best = study.best_trial
     lines = []
-    if best is not None:
-        sentence = best_sentence(best.number, best.fom, study.default_fom, maximize=study.maximize)
+    if best is not None and study.evaluator is not None:
+        sentence = best_sentence(best.number, best.fom, to_beat(study), maximize=study.maximize)
         lines += [f"{sentence[0].upper()}{sentence[1:]}:", "", f"    {study.exact_command(best)}", ""]
-        if study.evaluator is not None and study.evaluator.src_path:
-            lines.append(
-                f"It ran in a copy of {study.evaluator.src_path}; see: {show_command(study.directory, best.number)}"
-            )
+        if study.evaluator.src_path:
+            look = show_command(study.directory, best.number)
+            lines.append(f"It ran in a copy of {study.evaluator.src_path}: {look}")
     else:
         lines += _nothing_found(study)
     history = study._ledger.history

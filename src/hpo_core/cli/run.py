@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from hpo_core.cli import _arguments
-from hpo_core.cli._keys import DURATION, KEYS, METRIC, NUMBER, SECTIONS, SIZE, TEXT, TEXTS, TRUTH, WHOLE, Key
+from hpo_core.cli._keys import DURATION, KEYS, METRIC, NUMBER, SECTIONS, SIZE, TEXTS, TRUTH, WHOLE, Key
 
 _SPACE, _OTHER = "Search space", "Other"
 _SHOWN_WITHOUT_END = 10
@@ -80,12 +80,13 @@ def _options() -> list[click.Parameter]:
     multiple=True,
     metavar="KEY=VALUE",
     help="Any key of a study file, VALUE as in TOML: strategy_options.grid_size=3. Repeatable.",
-)  # noqa: E501
+)
 @click.option("--dry-run", is_flag=True, help="Print the exact commands that would run, and run nothing.")
 @_arguments.quiet
 @click.pass_context
 def command(
     ctx: click.Context,
+    /,
     words: tuple[str, ...],
     settings: tuple[str, ...],
     dry_run: bool,
@@ -147,9 +148,11 @@ def _describe(words: Sequence[str], behind: Sequence[str] | None, settings: Sequ
 
 def _dry_run(parts: Any) -> int:
     total = parts.description.values.get("n_trials")
-    with tempfile.TemporaryDirectory(prefix="hpo-dry-run-") as folder:
-        with parts.study(directory=str(Path(folder) / "study"), resume_if_exists=False) as study:
-            commands = study.plan(total or _SHOWN_WITHOUT_END)
+    with (
+        tempfile.TemporaryDirectory(prefix="hpo-dry-run-") as folder,
+        parts.study(directory=str(Path(folder) / "study"), resume_if_exists=False) as study,
+    ):
+        commands = study.plan(total or _SHOWN_WITHOUT_END)
     click.echo("\n".join(commands))
     if not total and len(commands) == _SHOWN_WITHOUT_END:
         click.echo(f"# the first {len(commands)}; give --trials to see as many", err=True)

@@ -66,7 +66,8 @@ def _ending(finished: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if finished.get("metrics"):
         yield "metrics", ", ".join(f"{name} = {value}" for name, value in finished["metrics"].items())
     if "failure" in finished:
-        yield "failure", f"{finished['failure']}: {finished['message']}"
+        kind, message = finished["failure"], finished["message"]
+        yield "failure", message if message.startswith(kind) else f"{kind}: {message}"
     if finished.get("exit_code") is not None:
         yield "exit code", str(finished["exit_code"])
     yield "finished", finished["time"]

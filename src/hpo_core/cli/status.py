@@ -30,9 +30,8 @@ def command(directory: str, as_json: bool) -> int:
 
 
 def _sentence(view: StudyView) -> str:
-    from hpo_core._summary import best_sentence
+    from hpo_core._summary import best_sentence, counts_sentence, to_beat
     from hpo_core._words import duration
-    from hpo_core.cli._text import counts_sentence
     from hpo_core.trial import State
 
     driver = view.driver
@@ -41,13 +40,12 @@ def _sentence(view: StudyView) -> str:
     if driver is not None:
         parts.append(f"running {counts[State.RUNNING]}")
         counts[State.RUNNING] = 0
-    total = f" of {view.budget.n_trials}" if view.budget.n_trials else ""
-    parts.append(counts_sentence(counts, view.history.failures()).replace(" done", f"{total} done", 1))
+    parts.append(counts_sentence(counts, view.history.failures(), view.budget.n_trials))
     best = view.best_trial
     number, fom = (None, None) if best is None else (best.number, best.fom)
     sentences = [
         ", ".join(parts),
-        best_sentence(number, fom, view.default_fom, maximize=view.maximize),
+        best_sentence(number, fom, to_beat(view), maximize=view.maximize),
         duration(view.elapsed_s(driven=driver is not None)),
         _who(view, driver),
     ]
@@ -65,10 +63,10 @@ def _who(view: StudyView, driver: str | None) -> str:
 
 
 def _facts(view: StudyView) -> dict[str, Any]:
-    from hpo_core._summary import factor
+    from hpo_core._summary import factor, to_beat
 
     driver = view.driver
-    best, default = view.best_trial, view.default_fom
+    best, default = view.best_trial, to_beat(view)
     return {
         "directory": str(view.directory),
         "id": view.id,

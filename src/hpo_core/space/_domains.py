@@ -172,8 +172,8 @@ class Domain(ABC):
         """
 
     @abstractmethod
-    def code(self, value: object) -> float:
-        """The value as one float: the number itself, or the index in a list of values."""
+    def code(self, value: Any) -> float:
+        """A canonical value as one float: the number itself, or the index in a list of values."""
 
     @abstractmethod
     def from_code(self, code: float) -> Value:
@@ -455,11 +455,11 @@ class Real(Domain):
         points = [self.from_unit(i / (n - 1)) for i in range(n)] if n > 1 else [self._first]
         return tuple(dict.fromkeys(points))
 
-    def code(self, value: object) -> float:
-        return self.canonical(value)
+    def code(self, value: Any) -> float:
+        return float(value)
 
     def from_code(self, code: float) -> float:
-        return self.canonical(code)
+        return code
 
     def to_json(self) -> dict[str, Any]:
         data: dict[str, Any] = {"type": "real", "low": self.low, "high": self.high}
@@ -699,11 +699,11 @@ class Integer(Domain):
         points[-1] = self.high if n > 1 else self.low
         return tuple(dict.fromkeys(points))
 
-    def code(self, value: object) -> float:
-        return float(self.canonical(value))
+    def code(self, value: Any) -> float:
+        return float(value)
 
     def from_code(self, code: float) -> int:
-        return self.canonical(code)
+        return int(code)
 
     def to_json(self) -> dict[str, Any]:
         data: dict[str, Any] = {"type": "integer", "low": self.low, "high": self.high}
@@ -844,7 +844,7 @@ class Values(Domain):
             raise SpaceError(f"a grid of {n} points: at least 1 is needed")
         return self.values
 
-    def code(self, value: object) -> float:
+    def code(self, value: Any) -> float:
         return float(self._position(value))
 
     def from_code(self, code: float) -> Value:
