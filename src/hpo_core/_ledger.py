@@ -153,13 +153,13 @@ class Ledger(Record):
 
     # Replaying
 
-    def save_snapshot(self, *, every: int) -> None:
+    def save_snapshot(self, journal: Journal, *, every: int) -> None:
         """Save the state, where `every` trials or more have finished since it was last saved.
 
         Everything must be flushed and told, and no other thread may use the strategy.
         """
         done = len(self.history.order)
-        if self.journal is None or done - self._snapshot_at < every:
+        if done - self._snapshot_at < every:
             return
         self._snapshot_at = done
         state = {
@@ -169,7 +169,7 @@ class Ledger(Record):
             "in_step": self._in_step,
             "strategy": self.strategy.get_state(),
         }
-        _snapshot.save(self.directory, self.history, state, offset=self.journal.size, lines=self.lines)
+        _snapshot.save(self.directory, self.history, state, offset=journal.size, lines=self.lines)
 
     def restore(self) -> Snapshot | None:
         """Go on from the snapshot, the strategy too; see `Record.restore`."""

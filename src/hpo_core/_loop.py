@@ -144,7 +144,7 @@ class Loop:
             self._asker.close()
             self._note_elapsed()
             self._backend.finish(self._events)
-            self._ledger.flush()
+        self._ledger.flush()
         if self._fault:
             raise StudyStopped(self._fault)
         return self._stop or StopReason.EXHAUSTED, self._stop_detail
@@ -247,7 +247,8 @@ class Loop:
             launchable = self._take_slots()
             self._ledger.flush()
             for waiting, slots in launchable:
-                self._launch(waiting, slots)
+                if not self._fault:
+                    self._launch(waiting, slots)
             if not self._ask_for_more():
                 return
 
@@ -504,18 +505,22 @@ class Loop:
 
     def _keep_output(self, running: _Running, result: Result) -> None:
         failed = result.failure is not None and result.state is not State.CANCELLED
-        for file in (running.stdout, running.stderr):
-            file.close(keep=failed)
-        if failed and not self._keeps_all:
-            _workspace.write_script(running.script, running.evaluation)
+        try:
+            for file in (running.stdout, running.stderr):
+                file.close(keep=failed)
+            if failed and not self._keeps_all:
+                _workspace.write_script(running.script, running.evaluation)
+        except OSError as error:
+            self._observers.notice(f"the output of trial {running.trial.number} could not be kept: {error}")
 
     # Telling
 
     def _tell(self) -> None:
         for trial, result in self._ledger.untold():
             self._asker.submit(partial(self._ledger.strategy.tell, trial, result), _nothing)
-        if isinstance(self._asker, InlineAsker):
-            self._ledger.save_snapshot(every=_SNAPSHOT_EVERY)
+        journal = self._ledger.journal
+        if journal is not None and isinstance(self._asker, InlineAsker):
+            self._ledger.save_snapshot(journal, every=_SNAPSHOT_EVERY)
 
     # Ending
 
@@ -558,6 +563,7 @@ class Loop:
         self._stop = self._stop or StopReason.INTERRUPTED
         self._stop_detail = self._stop_detail or event.reason
         if event.level > 1:
+            self._asking = 0  # not even a strategy that hangs is waited for
             self._cancel_running(0.0)
             return
         wait_s = self._evaluator.stop_wait_s if event.wait_s is None else event.wait_s

@@ -23,56 +23,66 @@ class OutputFile:
         self.path = path
         self._keep = keep
         self._limit = limit
-        self._head = bytearray()
+        self._head: bytearray | None = bytearray()
+        """Everything so far; None once it is in the file."""
         self._tail = b""
         self._file: FileIO | None = None
         self._written = 0
+        self._trouble: OSError | None = None
 
     def write(self, data: bytes) -> None:
         """Add what was produced."""
-        if self._file is None and len(self._head) + len(data) <= _IN_MEMORY:
-            self._head += data
-            return
-        if self._file is None:
-            self._open()
-        self._to_file(data)
+        if self._head is not None:
+            if len(self._head) + len(data) <= _IN_MEMORY:
+                self._head += data
+                return
+            self._to_disk()
+        self._append(data)
         self._tail = data[-_TAIL:] if len(data) >= _TAIL else (self._tail + data)[-_TAIL:]
 
-    def close(self, *, keep: bool) -> str | None:
+    def close(self, *, keep: bool) -> None:
         """No more will come; keep the file or not.
 
-        Returns:
-            where it is, or None when it was not kept.
+        Raises:
+            OSError: it should be kept, and could not be written whole.
         """
-        if self._keep or keep:
-            if self._file is None:
-                self._open()
-            self._close()
-            return self.path
+        keep = keep or self._keep
+        if keep and self._head is not None:
+            self._to_disk()
         if self._file is not None:
-            self._close()
-            os.unlink(self.path)
-        return None
+            self._file.close()
+            if not keep:
+                os.unlink(self.path)
+        if keep and self._trouble is not None:
+            raise self._trouble
 
     def tail(self) -> str:
         """The last lines, at most `TAIL_LINES` of them and 4 KiB."""
-        data = self._tail if self._file is not None else bytes(self._head[-_TAIL:])
+        data = self._tail if self._head is None else bytes(self._head[-_TAIL:])
         return "\n".join(data.decode(errors="replace").splitlines()[-TAIL_LINES:])
 
-    def _close(self) -> None:
-        if self._file is not None:
-            self._file.close()
-
-    def _open(self) -> None:
-        os.makedirs(os.path.dirname(self.path), exist_ok=True)
-        self._file = FileIO(os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb")
-        head, self._head = bytes(self._head), bytearray()
+    def _to_disk(self) -> None:
+        """From now on everything goes to the file."""
+        head, self._head = bytes(self._head or b""), None
         self._tail = head[-_TAIL:]
-        self._to_file(head)
+        try:
+            os.makedirs(os.path.dirname(self.path), exist_ok=True)
+            fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            self._file = FileIO(fd, "wb")
+        except OSError as error:
+            self._trouble = error
+        self._append(head)
 
-    def _to_file(self, data: bytes) -> None:
+    def _append(self, data: bytes) -> None:
+        """Write to the file as long as that works: a full disk must not harm the study, and is told by `close`."""
+        if self._file is None or self._trouble is not None:
+            return
         if self._limit is not None:
             data = data[: max(0, self._limit - self._written)]
-        if data and self._file is not None:
-            self._file.write(data)
-            self._written += len(data)
+        try:
+            while data:
+                written = self._file.write(data) or 0
+                self._written += written
+                data = data[written:]
+        except OSError as error:
+            self._trouble = error

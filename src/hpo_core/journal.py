@@ -72,6 +72,7 @@ class Journal:
 
         Raises:
             JournalError: the disk is full or fails; nothing of it was written, what was there before is intact.
+                The next `flush` tries again.
         """
         if not self._pending:
             return
@@ -85,8 +86,6 @@ class Journal:
                 os.fdatasync(self._fd)
         except OSError as error:
             os.ftruncate(self._fd, start)
-            self._size = start
-            self._pending.clear()
             raise JournalError(f"cannot write {self.path}: {error.strerror}; everything before is intact") from error
         self._pending.clear()
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import os
+import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -310,11 +311,16 @@ class Study(Results):
 
     def close(self) -> None:
         """Give up the study's lock and files; the evaluator stays open."""
-        if self._ledger.journal is not None:
-            self._ledger.flush()
-            self._ledger.save_snapshot(every=_SNAPSHOT_ON_CLOSE)
-            self._ledger.journal.close()
-            self._ledger.journal = None
+        journal, self._ledger.journal = self._ledger.journal, None
+        if journal is None:
+            return
+        try:
+            journal.flush()
+            self._ledger.save_snapshot(journal, every=_SNAPSHOT_ON_CLOSE)
+        except JournalError as error:
+            warnings.warn(f"the last results are not on disk and will be evaluated again: {error}", stacklevel=2)
+        finally:
+            journal.close()
             self._lock.release()
 
     def __enter__(self) -> Study:

@@ -1,9 +1,10 @@
 """A training program and the command `hpo`, in this process or as one of its own."""
 
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -63,20 +64,26 @@ def hpo(folder: Path, capsys: pytest.CaptureFixture[str]) -> Hpo:
 
 
 @pytest.fixture
-def start(folder: Path) -> Callable[..., subprocess.Popen[str]]:
-    """Start a command line as a process of its own."""
+def start(folder: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Start a command line as a process of its own; Ctrl-C reaches it even where the tests run in the background."""
+    begun: list[subprocess.Popen[str]] = []
 
-    def begin(*words: str, **more: object) -> subprocess.Popen[str]:
-        return subprocess.Popen(  # type: ignore[call-overload, no-any-return]
+    def begin(*words: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
             [sys.executable, "-m", "hpo_core", *words],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             env={**os.environ, "TERM": "dumb"},
-            **more,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
+        begun.append(process)
+        return process
 
-    return begin
+    yield begin
+    for process in begun:
+        with process:
+            process.kill()
 
 
 @pytest.fixture
