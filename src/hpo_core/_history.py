@@ -24,7 +24,7 @@ class History(Sequence[TrialRecord]):
 
     Args:
         space: gives flags and the codes of their values.
-        details: finds what columns don't hold (message, tail, nodes) of a finished trial by its journal offset.
+        details: finds what columns don't hold (message, tail) of a finished trial by its journal offset.
     """
 
     def __init__(self, space: Params, details: Callable[[int], Mapping[str, Any]]) -> None:
@@ -39,6 +39,9 @@ class History(Sequence[TrialRecord]):
         self._state, self._failure, self._origin = array("b"), array("b"), array("b")
         self._attempts, self._exit_code, self._steps = array("H"), array("i"), array("I")
         self._offset = array("q")
+        self._nodes = array("I")
+        self._node_codes: dict[tuple[str, ...], int] = {(): 0}
+        self._node_sets: list[tuple[str, ...]] = [()]
         self._tags: dict[int, str] = {}
         self._rare: dict[int, dict[str, Any]] = {}
         self.order = array("I")
@@ -80,6 +83,7 @@ class History(Sequence[TrialRecord]):
         self._exit_code.append(-1000)
         self._steps.append(0)
         self._offset.append(-1)
+        self._nodes.append(0)
         if trial.tag != f"point{trial.number}":
             self._tags[trial.number] = trial.tag
         rare = {
@@ -100,11 +104,19 @@ class History(Sequence[TrialRecord]):
         self._exit_code[i] = -1000 if result.exit_code is None else result.exit_code
         self._steps[i] = result.steps
         self._offset[i] = offset
+        self._nodes[i] = self._node_code(result.nodes)
         for name, value in result.metrics.items():
             if name not in self._metrics:
                 self._metrics[name] = array("d", [_NAN]) * len(self)
             self._metrics[name][i] = value
         self.order.append(number)
+
+    def _node_code(self, names: tuple[str, ...]) -> int:
+        code = self._node_codes.get(names)
+        if code is None:
+            code = self._node_codes[names] = len(self._node_sets)
+            self._node_sets.append(names)
+        return code
 
     def trial(self, number: int) -> Trial:
         """What was asked."""
@@ -125,8 +137,7 @@ class History(Sequence[TrialRecord]):
     def result(self, number: int) -> Result:
         """How it ended; what is not in the columns is read from the journal."""
         i = number - 1
-        failed = self._failure[i] != 0
-        more = self._details(self._offset[i]) if failed or self._state[i] != 1 else {}
+        more = self._details(self._offset[i]) if self._failure[i] else {}
         return Result(
             state=_STATES[self._state[i]],
             fom=self._fom[i],
@@ -137,7 +148,7 @@ class History(Sequence[TrialRecord]):
             exit_code=None if self._exit_code[i] == -1000 else self._exit_code[i],
             duration_s=self._duration[i],
             attempts=self._attempts[i],
-            nodes=tuple(more.get("nodes", ())),
+            nodes=self._node_sets[self._nodes[i]],
             steps=self._steps[i],
             tail=more.get("tail", ""),
         )
@@ -169,14 +180,30 @@ class History(Sequence[TrialRecord]):
 
     def arrays(self) -> dict[str, array[Any]]:
         """All columns by name, for a snapshot; they are the history's own."""
-        plain = ("_fom", "_loss", "_duration", "_state", "_failure", "_origin", "_attempts", "_exit_code", "_steps")
+        plain = (
+            "_fom",
+            "_loss",
+            "_duration",
+            "_state",
+            "_failure",
+            "_origin",
+            "_attempts",
+            "_exit_code",
+            "_steps",
+            "_nodes",
+        )
         named = {name: getattr(self, name) for name in (*plain, "_offset", "order")}
         named.update({f"value {flag}": column for flag, column in self._values.items()})
         return {**named, **{f"metric {name}": column for name, column in self._metrics.items()}}
 
     def rest(self) -> dict[str, Any]:
         """What is not in columns, as JSON values, for a snapshot."""
-        return {"tags": list(self._tags.items()), "rare": list(self._rare.items()), "metrics": list(self._metrics)}
+        return {
+            "tags": list(self._tags.items()),
+            "rare": list(self._rare.items()),
+            "metrics": list(self._metrics),
+            "nodes": self._node_sets,
+        }
 
     def restore(self, read: Callable[[array[Any]], None], rest: Mapping[str, Any]) -> None:
         """Fill an empty history from a snapshot.
@@ -188,5 +215,7 @@ class History(Sequence[TrialRecord]):
         self._metrics = {name: array("d") for name in rest["metrics"]}
         self._tags = dict(rest["tags"])
         self._rare = dict(rest["rare"])
+        self._node_sets = [tuple(names) for names in rest["nodes"]]
+        self._node_codes = {names: code for code, names in enumerate(self._node_sets)}
         for column in self.arrays().values():
             read(column)

@@ -275,7 +275,7 @@ def _result_record(result: Result) -> dict[str, Any]:
         record["message"] = result.message
     if result.exit_code is not None:
         record["exit_code"] = result.exit_code
-    record["duration_s"] = round(result.duration_s, 6)
+    record["duration_s"] = result.duration_s
     record["attempts"] = result.attempts
     if result.nodes:
         record["nodes"] = list(result.nodes)

@@ -320,9 +320,7 @@ class Loop:
             self._backend.launcher.launch(running.evaluation)
         except LaunchError as error:
             self._pool.give_back(slots)
-            failed = Result(
-                State.FAILED, failure=Failure.COULD_NOT_START, message=str(error), attempts=waiting.attempt
-            )
+            failed = Result(State.FAILED, failure=Failure.COULD_NOT_START, message=str(error), attempts=waiting.attempt)
             self._could_not_start(trial, waiting.attempt, failed)
             return
         self._running[running.evaluation.key] = running
@@ -477,7 +475,7 @@ class Loop:
             failure=failure,
             message=message,
             exit_code=event.exit_code,
-            duration_s=self._events.now() - running.started_s,
+            duration_s=round(self._events.now() - running.started_s, 6),
             attempts=running.evaluation.attempt,
             nodes=tuple(slot.node for slot in running.evaluation.slots),
             steps=running.reports,

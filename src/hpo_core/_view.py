@@ -42,7 +42,9 @@ class StudyView(Results):
         self.maximize = header["maximize"]
         self._ledger = Record(self.directory, self.params, -1.0 if self.maximize else 1.0)
         snapshot = self._ledger.restore()
-        lines = iter(read(self.directory, offset=snapshot.offset, lines=snapshot.lines) if snapshot else read(self.directory))
+        lines = iter(
+            read(self.directory, offset=snapshot.offset, lines=snapshot.lines) if snapshot else read(self.directory)
+        )
         if snapshot is None:
             next(lines)
         for line in lines:

@@ -124,6 +124,19 @@ def test_status_of_a_finished_study(hpo, study):
     assert facts["driver"] is None
 
 
+def test_a_study_of_ask_and_tell_can_be_looked_at(hpo, folder):
+    import hpo_core
+
+    with hpo_core.Study(hpo_core.Params([["--x", 0.5, (0.0, 1.0)]]), directory="s", maximize=True) as study:
+        study.tell(study.ask(), 0.5)
+        study.ask()
+    assert "1 done, 1 open; best 0.5 (trial 1)" in hpo("status", "s").out
+    assert "Study.load" in hpo("status", "s").out
+    assert hpo("best", "s").out == "--x=0.5\n"
+    assert hpo("show", "s", "2").status == 0
+    assert hpo("resume", "s").status == hpo("clean", "s").status == 2
+
+
 def test_show_tells_all_of_a_trial(hpo, study):
     outcome = hpo("show", study, "17")
     assert outcome.status == 0

@@ -93,7 +93,9 @@ time.sleep(60)
 
 
 def test_what_a_program_leaves_running_is_ended_with_it(tmp_path: Path, program: Program) -> None:
-    text = "subprocess.Popen(['sleep', '60']); subprocess.Popen(['sleep', '60'], start_new_session=True); print('FoM: 3')"
+    text = (
+        "subprocess.Popen(['sleep', '60']); subprocess.Popen(['sleep', '60'], start_new_session=True); print('FoM: 3')"
+    )
     assert run(tmp_path, program(text)).best_fom == 3
 
 

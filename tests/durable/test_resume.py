@@ -20,7 +20,9 @@ Drive = Callable[..., Driver]
 
 
 def space() -> hpo.Params:
-    params = hpo.Params([["--lr", hpo.Real(1e-5, 1e-1, log=True)], ["--opt", "sgd", ["sgd", "adam"]], ["--m", (0.0, 0.99)]])
+    params = hpo.Params(
+        [["--lr", hpo.Real(1e-5, 1e-1, log=True)], ["--opt", "sgd", ["sgd", "adam"]], ["--m", (0.0, 0.99)]]
+    )
     params.add_conditions([hpo.condition.equals("--m", "--opt", "sgd")])
     return params
 
@@ -34,7 +36,9 @@ def test_interrupted_anywhere_the_same_order_of_tells_gives_the_same_trials(
     """Reference and interrupted study do the same asks and tells; the second is thrown away and loaded in between."""
     for name in ("whole", "broken"):
         shutil.rmtree(tmp_path / name, ignore_errors=True)
-    studies = [hpo.Study(space(), strategy=strategy, seed=11, directory=tmp_path / name) for name in ("whole", "broken")]
+    studies = [
+        hpo.Study(space(), strategy=strategy, seed=11, directory=tmp_path / name) for name in ("whole", "broken")
+    ]
     running: list[int] = []
     for _ in range(data.draw(st.integers(1, 25))):
         action = data.draw(st.sampled_from(["ask", "ask", "tell", "enqueue", "insert", "reload"]))
@@ -64,7 +68,9 @@ def test_interrupted_anywhere_the_same_order_of_tells_gives_the_same_trials(
         study.close()
 
 
-def test_a_killed_and_resumed_run_proposes_what_an_uninterrupted_one_does(drive: Drive, program: Program, tmp_path) -> None:
+def test_a_killed_and_resumed_run_proposes_what_an_uninterrupted_one_does(
+    drive: Drive, program: Program, tmp_path
+) -> None:
     command = program("time.sleep(0.02); print('FoM:', float(sys.argv[1].split('=')[1]))")
     driver = drive(cmd=command, study={"n_trials": 30})
     driver.wait_until(lambda: driver.directory.exists() and (driver.directory / NAME).stat().st_size > 3000)
@@ -114,8 +120,9 @@ def test_a_changed_program_is_refused_with_its_name_unless_allowed(tmp_path: Pat
     with hpo.Study(space(), evaluator, n_trials=1, seed=1, directory=tmp_path / "s") as study:
         study.optimize()
     program("print('FoM: 2')")
-    with hpo.Study.load(tmp_path / "s", n_trials=2) as study, pytest.raises(
-        hpo.StudyChangedError, match=r"program.py changed.*allow_changes=True"
+    with (
+        hpo.Study.load(tmp_path / "s", n_trials=2) as study,
+        pytest.raises(hpo.StudyChangedError, match=r"program.py changed.*allow_changes=True"),
     ):
         study.optimize()
     with hpo.Study.load(tmp_path / "s", n_trials=2, allow_changes=True) as study:

@@ -14,6 +14,7 @@ def command(directory: str) -> int:
 
     The study itself stays as it is: hpo resume runs open trials again. Refused while a driver works on it.
     """
+    from hpo_core import _processes
     from hpo_core._view import StudyView
     from hpo_core.exceptions import ConfigurationError, StudyLockedError
 
@@ -28,6 +29,8 @@ def command(directory: str) -> int:
     ended = view.evaluator.backend.launcher.clean(view.id, view.evaluator.grace_s)
     for what in ended:
         click.echo(f"ended {what}")
+    if not ended and not (view.evaluator.backend.is_remote or _processes.can_find()):
+        raise ConfigurationError("this system does not show which processes belong to a study: look with ps, and kill")
     if not ended:
         click.echo("nothing was left running")
     return 0

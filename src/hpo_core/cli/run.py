@@ -33,7 +33,7 @@ class RunCommand(click.Command):
         """Options by section."""
         sections: dict[str, list[tuple[str, str]]] = {name: [] for name in (_SPACE, *SECTIONS, _OTHER)}
         for param in self.get_params(ctx):
-            record = param.get_help_record(ctx)
+            record = param.get_help_record(ctx) if isinstance(param, click.Option) else None
             if record is not None:
                 name = param.name or ""
                 key = KEYS.get(name)
@@ -95,8 +95,9 @@ def command(
 ) -> int:
     """Search the best flags of a command.
 
-    Everything can stand in a study file, in options, or in both; options win. The command is the user's own, with
-    placeholders such as @trial; flags are appended as FLAG=VALUE. Exit status: 0 with a result, 1 after a fault or
+    Everything can stand in a study file, in options, or in both; options win. The command may hold
+    placeholders such as @trial; flags are appended to it as FLAG=VALUE. One word behind -- is text for a shell, as in
+    -- 'cd work && ./train'; several are taken as they are. Exit status: 0 with a result, 1 after a fault or
     without any result, 2 when something asked for is wrong, 130 when interrupted.
     """
     from hpo_core.cli._build import build

@@ -55,6 +55,8 @@ def _sentence(view: StudyView) -> str:
 def _who(view: StudyView, driver: str | None) -> str:
     if driver is not None:
         return f"{driver} works on it"
+    if view.evaluator is None:
+        return "nobody works on it, go on with Study.load, ask and tell"
     why = f"stopped: {view.stop_detail}" if view.stop_detail else "its driver is gone"
     directory = shlex.quote(str(view.directory))
     total = view.budget.n_trials
