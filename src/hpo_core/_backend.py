@@ -184,6 +184,11 @@ def _check(evaluator: Evaluator, manager: type[WorkloadManager], launcher: type[
         raise ConfigurationError(
             f"alloc_jobid={evaluator.alloc_jobid} is for workload_manager='slurm', not '{manager.name}'"
         )
+    if evaluator.src_path and os.path.realpath(evaluator.src_path) == os.path.realpath(evaluator.run_path):
+        raise ConfigurationError(
+            f"run_path={evaluator.run_path!r} is src_path itself: workspaces would be copied into each other; "
+            "choose a folder inside it, or another place"
+        )
     if evaluator.launch_args and launcher.name == "local":
         warnings.warn("launch_args is ignored: the launcher 'local' has no launch command", stacklevel=2)
     nodes, width = max(evaluator.nodes, 1), max(evaluator.nodes_per_eval, 1)

@@ -54,7 +54,7 @@ def make_header(
         "hpo_core": own_version(),
         "strategy": _strategy(strategy, strategy_options),
         "seed": _seed(seed),
-        "budget": _budget(**budget),
+        "budget": check_budget(**budget),
         "evaluate_defaults": evaluate_defaults,
         "maximize": maximize,
         "sync": sync,
@@ -169,13 +169,18 @@ def _seed(seed: int) -> int:
     return seed or secrets.randbelow(2**31 - 1) + 1
 
 
-def _budget(
+def check_budget(
     n_trials: int | None,
     timeout_s: float | None,
     target: float | None,
     patience: int | None,
     max_failures: int | None,
 ) -> dict[str, Any]:
+    """The arguments of a `Budget`, checked.
+
+    Raises:
+        ConfigurationError: one of them is wrong.
+    """
     for name, count in (("n_trials", n_trials), ("patience", patience), ("max_failures", max_failures)):
         if count is not None and (isinstance(count, bool) or not isinstance(count, int) or count < 1):
             raise ConfigurationError(f"{name}={count!r} must be a whole number, 1 or more, or None for no limit")

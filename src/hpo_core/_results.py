@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hpo_core._history import History
 from hpo_core._plan import plan, width
 from hpo_core._record import Record
 from hpo_core._table import columns, csv_text, row
@@ -43,9 +43,14 @@ class Results:
     budget: Budget
 
     @property
-    def trials(self) -> Sequence[TrialRecord]:
-        """All trials in order of their numbers; number ``n`` is item ``n - 1``."""
+    def trials(self) -> History:
+        """All trials in order of their numbers, as a sequence; number ``n`` is item ``n - 1``."""
         return self._ledger.history
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds that the study ran, from the first launch, over all its sessions."""
+        return self._ledger.elapsed_s
 
     @property
     def best_trial(self) -> TrialRecord | None:

@@ -72,7 +72,7 @@ class StudyView(Results):
         """Why the last session stopped, for people; None while one goes on, and after one that was killed."""
         return self._ledger.stopped
 
-    def elapsed_s(self, *, driven: bool) -> float:
+    def time_s(self, *, driven: bool) -> float:
         """Seconds that the study ran, over all sessions.
 
         Args:

@@ -17,21 +17,24 @@ NOTES = ".hpo"
 def prepare(source: Path, workspace: Path) -> None:
     """Copy the sources into a fresh workspace; what an earlier run left there is replaced.
 
-    Links are kept as links, and the workspace itself is not copied when it lies inside the sources.
+    Links are kept as links, and the workspaces themselves are not copied when they lie inside the sources.
 
     Raises:
-        LaunchError: something could not be copied.
+        LaunchError: something could not be copied, or a folder is in the way that is no workspace.
     """
     inside = workspace.parent.resolve()
 
     def without_workspaces(folder: str, names: list[str]) -> list[str]:
-        return [name for name in names if Path(folder, name).resolve() == inside]
+        top = Path(folder) == source
+        return [name for name in names if (top and name == NOTES) or Path(folder, name).resolve() == inside]
 
     try:
+        if workspace.is_dir() and not (workspace / NOTES).is_dir():
+            raise LaunchError(f"{workspace} exists and is no workspace of hpo-core: move it, or choose another run_path")
         if workspace.exists():
             shutil.rmtree(workspace)
-        shutil.copytree(source, workspace, symlinks=True, ignore=without_workspaces)
-        (workspace / NOTES).mkdir(exist_ok=True)
+        (workspace / NOTES).mkdir(parents=True)
+        shutil.copytree(source, workspace, symlinks=True, ignore=without_workspaces, dirs_exist_ok=True)
     except (OSError, shutil.Error) as error:
         raise LaunchError(f"cannot make the workspace {workspace} from {source}: {error}") from error
 

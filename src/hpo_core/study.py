@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from hpo_core import registry
-from hpo_core._header import changes, make_header, make_strategy, read_header, refuse_changes, strategy_class
+from hpo_core._header import changes, check_budget, make_header, make_strategy, read_header, refuse_changes, strategy_class
 from hpo_core._ledger import Ledger, baseline
 from hpo_core._lock import Lock
 from hpo_core._observers import Observers
 from hpo_core._plan import plan, width
 from hpo_core._results import Results
+from hpo_core._words import seconds
 from hpo_core.allocation import Slot
 from hpo_core.budget import Budget, StopReason
 from hpo_core.command import missing_program
@@ -145,6 +146,10 @@ class Study(Results):
         strategy: type[Strategy] | None = None,
         observers: Iterable[str | Observer] = (),
         n_trials: int | None = None,
+        timeout: float | str | None = None,
+        target: float | None = None,
+        patience: int | None = None,
+        max_failures: int | None = None,
         force_lock: bool = False,
         allow_changes: bool = False,
     ) -> Study:
@@ -155,7 +160,11 @@ class Study(Results):
             evaluator: None: as recorded; else one that replaces it, for what can't be recorded (objects in options).
             strategy: its class, where it is no installed plugin.
             observers: names of observer plugins, or `Observer` objects.
-            n_trials: a new budget of trials, counted from the first; None: as recorded.
+            n_trials: a new budget of trials, counted from the first; None: as recorded, as for all that follow.
+            timeout: a new total time, in minutes or as text such as ``2h``, counted from the first launch.
+            target: a new figure of merit that is good enough.
+            patience: a new number of trials without improvement.
+            max_failures: a new number of failed trials in a row.
             force_lock: take the study from another driver that is surely gone.
             allow_changes: let `optimize` go on even if the command or its sources changed.
 
@@ -169,7 +178,13 @@ class Study(Results):
             evaluator,
             strategy,
             observers,
-            n_trials=n_trials,
+            budget={
+                "n_trials": n_trials,
+                "timeout_s": None if timeout is None else seconds(timeout, "timeout") or None,
+                "target": target,
+                "patience": patience,
+                "max_failures": max_failures,
+            },
             force_lock=force_lock,
             allow_changes=allow_changes,
         )
@@ -345,7 +360,7 @@ class Study(Results):
         strategy: type[Strategy] | None,
         observers: Iterable[str | Observer],
         *,
-        n_trials: int | None = None,
+        budget: Mapping[str, Any] | None = None,
         force_lock: bool = False,
         allow_changes: bool = False,
     ) -> None:
@@ -366,15 +381,14 @@ class Study(Results):
             raise
         self._lock = lock
         self._ledger.journal = journal
-        budget = dict(self._ledger.budget or header["budget"])
-        if n_trials is not None:
-            budget["n_trials"] = n_trials
-        self.budget = Budget(**budget)
+        changed = {name: limit for name, limit in (budget or {}).items() if limit is not None}
+        limits = check_budget(**{**(self._ledger.budget or header["budget"]), **changed})
+        self.budget = Budget(**limits)
         if journal.repaired:
             self._ledger.notes.append(journal.repaired)
         if self._ledger.baseline is None and header["evaluate_defaults"]:
             self._ledger.begin_with(baseline(params, header["seed"]))
-        self._ledger.note("resumed", budget=budget)
+        self._ledger.note("resumed", budget=limits)
         self._ledger.flush()
 
     def _replay(self, strategy: type[Strategy], observers: Iterable[str | Observer]) -> None:

@@ -256,7 +256,7 @@ def test_resume_if_exists_refuses_another_study(here, changes, words):
     with pytest.raises(hpo.StudyChangedError, match=words) as caught:
         make(resume_if_exists=True, **changes)
     assert caught.value.differences
-    assert "hpo resume study" in str(caught.value)
+    assert "hpo resume --allow-changes study" in str(caught.value)
     hpo.Study.load("study").close()
 
 
@@ -470,7 +470,7 @@ def test_after_a_repair_such_a_study_goes_on(search, program):
     with pytest.raises(hpo.StudyStopped):
         search("true && ./late", study={"n_trials": 2})
     program("late", "#!/bin/sh\necho FoM: 2\n")
-    with hpo.Study.load("study") as study:
+    with hpo.Study.load("study", allow_changes=True) as study:
         study.optimize()
         assert [record.state for record in study.trials] == [State.DONE] * 2
 
@@ -511,7 +511,7 @@ def test_an_observer_that_raises_is_switched_off_with_a_warning(search):
             type(self).calls += 1
             raise RuntimeError("oh")
 
-    with pytest.warns(UserWarning, match="broken.*oh"):
+    with pytest.warns(UserWarning, match="Broken.*oh"):
         study = search(study={"observers": [Broken()]})
     assert len(study.trials) == 3
     assert Broken.calls == 1

@@ -66,13 +66,35 @@ def test_symbolic_links_stay_links(search, source):
     assert (workspace / "to_file").read_text() == "1 2 3\n"
 
 
-@pytest.mark.parametrize("run_path", ["source/run", "source/deep/run", "source"])
+@pytest.mark.parametrize("run_path", ["source/run", "source/deep/run"])
 def test_a_run_path_inside_the_sources_is_not_copied_into_itself(search, source, run_path):
     search("./show", src_path="source", run_path=run_path)
     for number in (1, 2, 3):
         workspace = Path(run_path) / f"point{number}"
         assert (workspace / "show").exists()
         assert not list(workspace.rglob("point*"))
+
+
+def test_workspaces_beside_the_sources_own_files_are_refused(search, source):
+    with pytest.raises(hpo.ConfigurationError, match="run_path='./source' is src_path itself"):
+        search("./show", src_path="source", run_path="./source")
+    assert not Path("study").exists()
+
+
+def test_a_folder_that_is_no_workspace_is_never_removed(search, source):
+    """Somebody's results, that happen to be called as our workspaces are."""
+    Path("run/point1").mkdir(parents=True)
+    Path("run/point1/results").write_text("of ten years")
+    with pytest.raises(hpo.StudyStopped, match="run/point1 exists and is no workspace of hpo-core"):
+        search("./show", src_path="source")
+    assert Path("run/point1/results").read_text() == "of ten years"
+
+
+def test_a_workspace_can_be_a_source(search, source):
+    search("./show", src_path="source", study={"n_trials": 1})
+    search("./show", src_path="run/point1", run_path="again", study={"n_trials": 1, "directory": "other"})
+    assert "again/point1" in Path("again/point1/.hpo/command.sh").read_text()
+    assert tree(Path("again/point1")) == tree(source)
 
 
 def test_the_sources_may_be_the_current_directory(search, source, monkeypatch):

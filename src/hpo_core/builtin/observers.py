@@ -44,7 +44,7 @@ class Progress(Observer):
 
     def study_started(self, study: Study) -> None:
         self._out = self._stream or sys.stderr
-        counts = study.trials.counts()  # type: ignore[attr-defined]
+        counts = study.trials.counts()
         self._directory = study.directory
         self._maximize = study.maximize
         self._total = study.budget.n_trials
@@ -53,12 +53,12 @@ class Progress(Observer):
         self._has_defaults = bool(study.params.defaults)
         best = study.best_trial
         self._best = None if best is None else (best.number, best.fom)
-        self._failures: dict[Failure, int] = dict(study.trials.failures())  # type: ignore[attr-defined]
+        self._failures: dict[Failure, int] = dict(study.trials.failures())
         self._told: set[Failure] = set()
         self._over = sum(counts.values()) - counts[State.RUNNING]
         self._over_before = self._over
         self._running: set[int] = set()
-        self._elapsed_before = study._ledger.elapsed_s
+        self._elapsed_before = study.elapsed_s
         self._began: float | None = None
         self._every = max(1, -(-self._total // _LINES)) if self._total else _EVERY
         if _is_terminal(self._out):

@@ -68,8 +68,7 @@ def report(study: Study) -> list[str]:
             lines.append(f"It ran in a copy of {study.evaluator.src_path}: {look}")
     else:
         lines += _nothing_found(study)
-    history = study._ledger.history
-    lines.append(f"Trials: {counts_sentence(history.counts(), history.failures())}; {study.stop_detail}.")
+    lines.append(f"Trials: {counts_sentence(study.trials.counts(), study.trials.failures())}; {study.stop_detail}.")
     lines.append(f"Everything is in {directory}: hpo show {directory} TRIAL, hpo export {directory} --format csv")
     lines += _how_to_go_on(study, directory)
     return lines

@@ -46,7 +46,7 @@ def _sentence(view: StudyView) -> str:
     sentences = [
         ", ".join(parts),
         best_sentence(number, fom, to_beat(view), maximize=view.maximize),
-        duration(view.elapsed_s(driven=driver is not None)),
+        duration(view.time_s(driven=driver is not None)),
         _who(view, driver),
     ]
     return f"{view.directory}: {'; '.join(sentences)}"
@@ -82,7 +82,7 @@ def _facts(view: StudyView) -> dict[str, Any]:
         "default_fom": default,
         "factor": factor(None if best is None else best.fom, default, maximize=view.maximize),
         "maximize": view.maximize,
-        "elapsed_s": round(view.elapsed_s(driven=driver is not None), 3),
+        "elapsed_s": round(view.time_s(driven=driver is not None), 3),
         "timeout_s": view.budget.timeout_s,
         "driver": driver,
         "stopped": view.stop_detail,
