@@ -190,7 +190,7 @@ class Registry:
         try:
             source.module = point.load()
             source.classes = _collect(source.module)
-        except Exception as error:  # noqa: BLE001 - whatever a foreign module raises must not harm the rest
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - a foreign module's faults must not harm the rest
             source.failure = error
         return source
 

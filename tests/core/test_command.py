@@ -104,7 +104,7 @@ def test_placeholders_that_are_not_given_stay():
 
 def test_both_ways_in_a_study(here, program):
     """The same values through the launcher, with and without a shell, in workspaces and out of them."""
-    program("source/args", "#!/bin/sh\nfor word; do printf '%s\\0' \"$word\"; done >>\"$LOG\"\necho FoM: 1\n")
+    program("source/args", '#!/bin/sh\nfor word; do printf \'%s\\0\' "$word"; done >>"$LOG"\necho FoM: 1\n')
     words = [word for word in NASTY if word.strip()] + ["plain", "a.b/c"]
     expected = sorted(f"--word={word}" for word in words)
     for number, (command, source) in enumerate(

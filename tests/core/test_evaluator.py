@@ -37,7 +37,10 @@ import hpo_core as hpo
         ({"maximize": 1}, "maximize=1 must be True or False"),
         ({"launcher": 3}, "launcher=3 must be text"),
         ({"keep_output": "some"}, "keep_output='some' must be one of 'failed', 'all'"),
-        ({"flag": {"nodes_per_evaluatoin": "--N"}}, r"no key .*did you mean 'nodes_per_evaluation'\?.*known: nodes_per_"),
+        (
+            {"flag": {"nodes_per_evaluatoin": "--N"}},
+            r"no key .*did you mean 'nodes_per_evaluation'\?.*known: nodes_per_",
+        ),
         ({"flag": {"nodes_per_evaluation": ""}}, "must be the text of a flag"),
         ({"flag": {"nodes_per_evaluation": 3}}, "must be the text of a flag"),
         ({"flag": "--N"}, "must be a dict"),
@@ -128,7 +131,10 @@ def combine(**arguments):
     [
         ({"workload_manager": "local", "nodes": 3}, "nodes=3 with workload_manager='local', which has 1"),
         ({"workload_manager": "simulated", "nodes": 2, "nodes_per_eval": 3}, "nodes_per_eval=3 is more than nodes=2"),
-        ({"workload_manager": "simulated", "nodes": 2, "nodes_per_eval": 2, "launcher": "local"}, "'local' runs an evalu"),
+        (
+            {"workload_manager": "simulated", "nodes": 2, "nodes_per_eval": 2, "launcher": "local"},
+            "'local' runs an evalu",
+        ),
         ({"workload_manager": "local", "workload_image": "a:1"}, "workload_image='a:1' is for workload_manager='k8s'"),
         ({"workload_manager": "local", "alloc_jobid": 3}, "alloc_jobid=3 is for workload_manager='slurm'"),
         ({"workload_manager": "simulated", "memory_limit": "1G"}, "launcher 'simulated' can't keep it"),

@@ -76,7 +76,18 @@ def modules_after(statement: str) -> set[str]:
 
 def test_importing_loads_nothing_heavy():
     loaded = modules_after("import hpo_core as hpo")
-    heavy = {"numpy", "networkx", "pluggy", "attr", "attrs", "click", "rich", "subprocess", "selectors", "importlib.metadata"}
+    heavy = {
+        "numpy",
+        "networkx",
+        "pluggy",
+        "attr",
+        "attrs",
+        "click",
+        "rich",
+        "subprocess",
+        "selectors",
+        "importlib.metadata",
+    }
     assert loaded & heavy == set()
     assert {name for name in loaded if name.startswith("hpo_core.")} == set()
 
@@ -88,7 +99,9 @@ def test_a_space_and_an_evaluator_load_neither_numpy_nor_networkx_nor_plugins():
         "hpo.Evaluator('true', workload_manager='local')\n"
     )
     assert loaded & {"numpy", "networkx", "click", "rich", "pandas"} == set()
-    assert {name for name in loaded if name.startswith(("hpo_core.builtin", "hpo_core.cli", "hpo_core.testing"))} == set()
+    assert {
+        name for name in loaded if name.startswith(("hpo_core.builtin", "hpo_core.cli", "hpo_core.testing"))
+    } == set()
 
 
 def test_a_local_study_loads_neither_numpy_nor_networkx(tmp_path):

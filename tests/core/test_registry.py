@@ -140,7 +140,10 @@ BROKEN = {
         "@hookimpl\ndef hpo_register_strategy(): return S",
         "S carries no name",
     ),
-    "hook raises": ("from hpo_core import hookimpl\n@hookimpl\ndef hpo_register_strategy(): 1 / 0", "ZeroDivisionError"),
+    "hook raises": (
+        "from hpo_core import hookimpl\n@hookimpl\ndef hpo_register_strategy(): 1 / 0",
+        "ZeroDivisionError",
+    ),
 }
 
 

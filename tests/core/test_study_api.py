@@ -73,7 +73,9 @@ def test_without_an_evaluator_there_is_nothing_to_optimize(here):
 
 def test_plan_shows_what_would_run_and_leaves_no_trace(here):
     evaluator = hpo.Evaluator("./value @tag", workload_manager="local")
-    with make(evaluator=evaluator, params=hpo.Params(SPACE), strategy="grid", strategy_options={"grid_size": 2}) as study:
+    with make(
+        evaluator=evaluator, params=hpo.Params(SPACE), strategy="grid", strategy_options={"grid_size": 2}
+    ) as study:
         assert study.plan(9) == [
             "./value point1 --x=5",
             "./value point2 --x=0",

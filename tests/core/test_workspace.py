@@ -46,7 +46,9 @@ def test_sources_are_copied_not_linked(search, source):
 
 
 def test_what_a_program_writes_touches_neither_the_sources_nor_its_neighbours(search, source, program):
-    program("source/write", '#!/bin/sh\ntest "$(cat data/numbers)" = "1 2 3" || exit 3\necho 0 >data/numbers\necho FoM: 1\n')
+    program(
+        "source/write", '#!/bin/sh\ntest "$(cat data/numbers)" = "1 2 3" || exit 3\necho 0 >data/numbers\necho FoM: 1\n'
+    )
     before = tree(source)
     study = search("./write", src_path="source", num_parallel_evals=3)
     assert [record.state for record in study.trials] == [hpo.State.DONE] * 3

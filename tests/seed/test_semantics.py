@@ -130,7 +130,9 @@ print(repr(optimizer.best_fom))
 
 
 def test_without_a_figure_of_merit_the_run_goes_on(place):
-    place.write("train.py", "import os\nprint('FoM:', os.environ['HPO_TRIAL'] if os.environ['HPO_TRIAL'] > '2' else '')")
+    place.write(
+        "train.py", "import os\nprint('FoM:', os.environ['HPO_TRIAL'] if os.environ['HPO_TRIAL'] > '2' else '')"
+    )
     done = place.execute(
         """
 import hpo_core as hpo
@@ -354,11 +356,7 @@ hpo.RandomOptimizer(hpo.Evaluator('COMMAND @checkpoint', checkpoint=''), num_ite
 def test_locally_one_evaluation_runs_at_a_time(place):
     place.write(
         "train.py",
-        "import os, time\n"
-        "os.mkdir('alone')\n"
-        "time.sleep(0.05)\n"
-        "os.rmdir('alone')\n"
-        "print('FoM: 1')\n",
+        "import os, time\nos.mkdir('alone')\ntime.sleep(0.05)\nos.rmdir('alone')\nprint('FoM: 1')\n",
     )
     done = place.execute(
         """

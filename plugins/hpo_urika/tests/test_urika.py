@@ -115,9 +115,7 @@ def test_exit_codes_and_signals_come_through(log):
 
 
 def test_an_evaluation_that_is_ended_leaves_nothing(log):
-    (log.parent / "train.py").write_text(
-        "import os, time\nopen('pid', 'w').write(str(os.getpid()))\ntime.sleep(60)\n"
-    )
+    (log.parent / "train.py").write_text("import os, time\nopen('pid', 'w').write(str(os.getpid()))\ntime.sleep(60)\n")
     study = run(n_trials=1, eval_timeout="1s", grace="1s")
     assert study.trials[0].result.failure is hpo.Failure.TIME_LIMIT
     pid = int((log.parent / "pid").read_text())
