@@ -12,8 +12,6 @@ What exists is listed below; what can be extended is in `hpo_core.hookspecs`; wh
 `hpo_core.study`. Names are imported when they are first used, so that ``import hpo_core`` costs next to nothing.
 """
 
-# ruff: noqa: F401 - imports for type checkers only; a test compares them with the table below
-
 from __future__ import annotations
 
 from importlib import import_module
@@ -107,7 +105,67 @@ _MODULES = {
     "random_optimizer": "random_optimizer",
 }
 
-__all__ = sorted([*_HOME, *_MODULES])
+__all__ = [
+    "INTERFACE_VERSION",
+    "AllocationError",
+    "AllocationRequest",
+    "Budget",
+    "Capability",
+    "ConfigurationError",
+    "CyclicConditionError",
+    "Evaluation",
+    "Evaluator",
+    "Failure",
+    "GeneticOptimizer",
+    "GridOptimizer",
+    "HpoError",
+    "Integer",
+    "JournalError",
+    "LaunchError",
+    "Launcher",
+    "MetricParser",
+    "MetricReader",
+    "Node",
+    "Observer",
+    "Outlook",
+    "Params",
+    "Pause",
+    "PluginConflictError",
+    "PluginError",
+    "PluginLoadError",
+    "PluginNotFoundError",
+    "Proposal",
+    "RandomOptimizer",
+    "Reading",
+    "Real",
+    "Report",
+    "Result",
+    "Slot",
+    "SpaceError",
+    "State",
+    "StopReason",
+    "Strategy",
+    "Study",
+    "StudyChangedError",
+    "StudyFileError",
+    "StudyLockedError",
+    "StudyStopped",
+    "Trial",
+    "TrialRecord",
+    "Values",
+    "WorkloadManager",
+    "condition",
+    "evaluator",
+    "genetic",
+    "genetic_optimizer",
+    "grid",
+    "grid_optimizer",
+    "hookimpl",
+    "list_plugins",
+    "params",
+    "random",
+    "random_optimizer",
+]
 
 
 def __getattr__(name: str) -> Any:

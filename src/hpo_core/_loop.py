@@ -7,14 +7,12 @@ ask it while slots are free; put what it asked on disk; launch; wait for the nex
 from __future__ import annotations
 
 import math
-import signal
 from collections import deque
-from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from attrs import field, mutable
+from attrs import mutable
 
 from hpo_core import _workspace
 from hpo_core import events as ev
@@ -23,15 +21,16 @@ from hpo_core._ledger import Ledger
 from hpo_core._observers import Observers
 from hpo_core._output import OutputFile
 from hpo_core._plan import plan, width
+from hpo_core._running import Running
 from hpo_core._signals import StopSignals
 from hpo_core._words import duration
 from hpo_core.allocation import Slot, SlotPool
 from hpo_core.budget import Budget, StopReason
 from hpo_core.exceptions import LaunchError, StudyStopped
 from hpo_core.interfaces import Capability, Outlook
-from hpo_core.metrics import Collector, LineSplitter
+from hpo_core.metrics import Collector
 from hpo_core.policy import POLICIES, Policy, tries_again
-from hpo_core.trial import Evaluation, Failure, Pause, Proposal, Report, Result, State, Trial
+from hpo_core.trial import Failure, Pause, Proposal, Report, Result, State, Trial
 
 if TYPE_CHECKING:
     from hpo_core._backend import Backend
@@ -42,28 +41,6 @@ _SNAPSHOT_EVERY = 100_000
 
 _OVERTAKEN_AT_MOST = 16
 """Evaluations that may pass a wide one which waits for nodes, before slots are kept for it."""
-
-
-@mutable(eq=False)
-class _Running:
-    """An evaluation between its launch and its end."""
-
-    trial: Trial
-    evaluation: Evaluation
-    collector: Collector
-    started_s: float
-    stdout: OutputFile
-    stderr: OutputFile
-    script: str
-    lines: LineSplitter = field(factory=LineSplitter)
-    error_lines: LineSplitter = field(factory=LineSplitter)
-    cause: Failure | State | None = None
-    """Why the loop ended it, if it did."""
-    why: str = ""
-    """The same for people."""
-    last_report: Report | None = None
-    reports: int = 0
-    limit: ev.Timer | None = None
 
 
 @mutable(eq=False)
@@ -107,7 +84,7 @@ class Loop:
         self._study_id = study_id
         self._spec = evaluator.metric_spec
         self._pool = SlotPool()
-        self._running: dict[ev.Key, _Running] = {}
+        self._running: dict[ev.Key, Running] = {}
         self._waiting: deque[_Waiting] = deque()
         self._asking = 0
         self._idle = False
@@ -333,12 +310,12 @@ class Loop:
             running.limit = self._events.call_later(limit_s, end)
         self._observers.trial_started(trial, waiting.attempt)
 
-    def _prepare(self, trial: Trial, attempt: int, slots: tuple[Slot, ...]) -> _Running:
+    def _prepare(self, trial: Trial, attempt: int, slots: tuple[Slot, ...]) -> Running:
         evaluation, kept = plan(
             self._evaluator, self._ledger.directory, self._study_id, trial, attempt, slots, self._width(trial)
         )
         limit = self._evaluator.max_output_bytes
-        return _Running(
+        return Running(
             trial,
             evaluation,
             Collector(self._spec, self._backend.parser),
@@ -346,6 +323,7 @@ class Loop:
             OutputFile(kept.stdout, keep=self._keeps_all, limit=limit),
             OutputFile(kept.stderr, keep=self._keeps_all, limit=limit),
             kept.script,
+            merged=self._merged,
         )
 
     def _width(self, trial: Trial) -> int:
@@ -361,25 +339,10 @@ class Loop:
         running = self._running.get(event.key)
         if running is None:
             return
-        if event.stream == "stderr":
-            running.stderr.write(event.data)
-            if not self._merged:
-                for line in running.error_lines.feed(event.data):
-                    running.collector.stderr_line(line)
-                return
-        else:
-            running.stdout.write(event.data)
-        self._read(running, running.lines.feed(event.data))
+        for report in running.read(event.data, event.stream):
+            self._report(running, report)
 
-    def _read(self, running: _Running, lines: Iterable[str]) -> None:
-        for line in lines:
-            for report in running.collector.feed(line):
-                running.reports += 1
-                running.last_report = report
-                if running.reports > 1 or Capability.REPORTS in self._ledger.strategy.capabilities:
-                    self._report(running, report)
-
-    def _report(self, running: _Running, report: Report) -> None:
+    def _report(self, running: Running, report: Report) -> None:
         self._observers.trial_reported(running.trial, report)
         if Capability.REPORTS not in self._ledger.strategy.capabilities or running.cause is not None:
             return
@@ -387,11 +350,11 @@ class Loop:
         heard = partial(self._ledger.strategy.report, running.trial, report)
         self._asker.submit(heard, partial(self._stop_or_not, running))
 
-    def _stop_or_not(self, running: _Running, stop: bool) -> None:
+    def _stop_or_not(self, running: Running, stop: bool) -> None:
         if stop:
             self._end(running, State.STOPPED)
 
-    def _end(self, running: _Running, cause: Failure | State, why: str = "", *, grace_s: float | None = None) -> None:
+    def _end(self, running: Running, cause: Failure | State, why: str = "", *, grace_s: float | None = None) -> None:
         """End an evaluation for a reason of ours; its `Ended` follows."""
         if running.evaluation.key in self._running and running.cause is None:
             running.cause, running.why = cause, why
@@ -404,10 +367,9 @@ class Loop:
         self._pool.give_back(running.evaluation.slots)
         if running.limit is not None:
             running.limit.cancel()
-        self._read(running, running.lines.flush())
-        for line in running.error_lines.flush():
-            running.collector.stderr_line(line)
-        result = self._result(running, event)
+        for report in running.read_rest():
+            self._observers.trial_reported(running.trial, report)
+        result = running.result(event, self._events.now(), self._ledger.sign)
         self._keep_output(running, result)
         self._settle(running.trial, running.evaluation.attempt, result)
 
@@ -455,53 +417,7 @@ class Loop:
         self._fault = f"trial {trial.number} could not be started: {result.message}"
         self._cancel_running(self._evaluator.grace_s)
 
-    def _result(self, running: _Running, event: ev.Ended) -> Result:
-        failure, message = self._failure(running, event)
-        outcome = running.collector.finish(Path(running.evaluation.directory or "."))
-        fom, metrics = outcome.fom, outcome.metrics
-        state = State.DONE
-        if running.cause is State.STOPPED and running.last_report is not None:
-            state, failure, message = State.STOPPED, None, ""
-            fom, metrics = running.last_report.fom, dict(running.last_report.metrics)
-        elif failure is None:
-            failure, message = outcome.failure, outcome.message
-        if failure is not None:
-            state, fom = State.CANCELLED if failure is Failure.CANCELLED else State.FAILED, math.nan
-        return Result(
-            state=state,
-            fom=fom,
-            loss=math.inf if failure is not None else self._ledger.sign * fom,
-            metrics=metrics,
-            failure=failure,
-            message=message,
-            exit_code=event.exit_code,
-            duration_s=round(self._events.now() - running.started_s, 6),
-            attempts=running.evaluation.attempt,
-            nodes=tuple(slot.node for slot in running.evaluation.slots),
-            steps=running.reports,
-            tail=_tail(running) if failure is not None else "",
-        )
-
-    def _failure(self, running: _Running, event: ev.Ended) -> tuple[Failure | None, str]:
-        """The class of what went wrong, apart from the metric, and a sentence on it."""
-        if isinstance(running.cause, Failure):
-            return running.cause, running.why
-        if event.failure is not None:
-            return event.failure, event.message
-        number, code = event.signal, event.exit_code
-        by_shell = running.evaluation.argv is None or running.evaluation.directory is not None
-        if code in (126, 127) and by_shell:
-            tail = running.stderr.tail().strip() or "the shell could not find or run the command"
-            return Failure.COULD_NOT_START, f"exit code {code} from the shell: {tail}"
-        if number is None and by_shell and code is not None and 128 < code < 128 + signal.NSIG:
-            number = code - 128
-        if number is not None:
-            return Failure.SIGNAL, f"ended by signal {_signal_name(number)}"
-        if code:
-            return Failure.EXIT_CODE, f"exit code {code}"
-        return None, ""
-
-    def _keep_output(self, running: _Running, result: Result) -> None:
+    def _keep_output(self, running: Running, result: Result) -> None:
         failed = result.failure is not None and result.state is not State.CANCELLED
         try:
             for file in (running.stdout, running.stderr):
@@ -580,17 +496,6 @@ class Loop:
     def _note_elapsed(self) -> None:
         if self._first_launch_s is not None:
             self._ledger.elapsed_s = self._elapsed_before + self._events.now() - self._first_launch_s
-
-
-def _tail(running: _Running) -> str:
-    return "\n".join(text for text in (running.stdout.tail(), running.stderr.tail()) if text)
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return f"{number} ({signal.Signals(number).name})"
-    except ValueError:
-        return str(number)
 
 
 def _nothing(answer: object) -> None:

@@ -16,7 +16,6 @@ from hpo_core.journal import Line
 from hpo_core.space import Params
 from hpo_core.trial import Failure, Result, State, Trial
 
-
 _SCALARS = (
     "asked", "failed_in_a_row", "since_best", "baseline", "best", "elapsed_s", "budget", "stopped", "lines"
 )  # fmt: skip

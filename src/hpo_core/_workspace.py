@@ -30,7 +30,9 @@ def prepare(source: Path, workspace: Path) -> None:
 
     try:
         if workspace.is_dir() and not (workspace / NOTES).is_dir():
-            raise LaunchError(f"{workspace} exists and is no workspace of hpo-core: move it, or choose another run_path")
+            raise LaunchError(
+                f"{workspace} exists and is no workspace of hpo-core: move it, or choose another run_path"
+            )
         if workspace.exists():
             shutil.rmtree(workspace)
         (workspace / NOTES).mkdir(parents=True)

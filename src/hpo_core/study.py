@@ -15,7 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from hpo_core import registry
-from hpo_core._header import changes, check_budget, make_header, make_strategy, read_header, refuse_changes, strategy_class
+from hpo_core._header import (
+    changes,
+    check_budget,
+    make_header,
+    make_strategy,
+    read_header,
+    refuse_changes,
+    strategy_class,
+)
 from hpo_core._ledger import Ledger, baseline
 from hpo_core._lock import Lock
 from hpo_core._observers import Observers
@@ -32,7 +40,6 @@ from hpo_core.journal import NAME as JOURNAL
 from hpo_core.journal import Journal, read
 from hpo_core.space import Params
 from hpo_core.trial import Failure, Pause, Proposal, Result, State, Trial, Value
-
 
 _SNAPSHOT_ON_CLOSE = 10_000
 """Trials finished since the last snapshot that make one worth while at the end."""

@@ -12,13 +12,13 @@ from hpo_core import Failure, State
 
 @pytest.mark.parametrize("command", ["no-such-program", "./no-such-program --x", "no-such-program train.py"])
 def test_a_command_that_does_not_exist_is_refused_before_anything_is_made(search, command):
-    with pytest.raises(hpo.ConfigurationError, match="there is no program '.*no-such-program'"):
+    with pytest.raises(hpo.ConfigurationError, match=r"there is no program '.*no-such-program'"):
         search(command)
     assert not Path("study").exists()
 
 
 def test_such_a_command_behind_a_shell_stops_the_study_at_its_first_trial(search):
-    with pytest.raises(hpo.StudyStopped, match="trial 1 could not be started.*no-such-program"):
+    with pytest.raises(hpo.StudyStopped, match=r"trial 1 could not be started.*no-such-program"):
         search("true && no-such-program", study={"n_trials": 100})
 
 

@@ -14,8 +14,10 @@ from hpo_core.command import PLACEHOLDERS, argument, missing_program, render
 
 NASTY = [
     "", " ", "a b", "'", '"', "''", "\\", "\\'", "$HOME", "${HOME}", "$(touch pwned)", "`touch pwned`", "; touch pwned",
-    "& touch pwned &", "| touch pwned", "> pwned", "\ntouch pwned\n", "*", "?", "[a-z]*", "~", "~root", "{a,b}", "!!", "#",
-    "-n", "--", "=", "a=b", "\t", "\r\n", "é", "日本", "\x7f", "\x1b[31m", "%s", "$'\\n'", "@tag", "^", "\\n", "$$", "$((1+1))",
+    "& touch pwned &", "| touch pwned", "> pwned", "\ntouch pwned\n", "*", "?", "[a-z]*", "~", "~root", "{a,b}",
+    "!!", "#",
+    "-n", "--", "=", "a=b", "\t", "\r\n", "é", "日本", "\x7f", "\x1b[31m", "%s", "$'\\n'", "@tag", "^", "\\n",
+    "$$", "$((1+1))",
     "'; touch pwned; '", '"; touch pwned; "', "'\"'\"'", "a\\",
 ]  # fmt: skip
 

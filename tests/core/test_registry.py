@@ -158,7 +158,7 @@ def test_a_broken_plugin_does_not_break_the_others(site, kind):
     (info,) = [info for info in registry.infos() if info.distribution == "hpo-broken"]
     assert (info.name, info.version) == ("broken", "1.2")
     assert reason in info.health
-    with pytest.raises(hpo.PluginLoadError, match="hpo-broken 1.2 is installed and cannot be loaded") as caught:
+    with pytest.raises(hpo.PluginLoadError, match=r"hpo-broken 1\.2 is installed and cannot be loaded") as caught:
         registry.get("strategy", "broken")
     assert caught.value.__cause__ is not None
     assert caught.value.distribution == "hpo-broken"
@@ -168,7 +168,7 @@ def test_a_broken_plugin_does_not_break_the_others(site, kind):
 
 def test_a_broken_backend_of_ours_is_not_said_to_be_missing(site):
     site.install("hpo-slurm", "import no_such_module_at_all", entry="slurm-things")
-    with pytest.raises(hpo.PluginLoadError, match="hpo-slurm 1.2 is installed and cannot be loaded.*no_such_module"):
+    with pytest.raises(hpo.PluginLoadError, match=r"hpo-slurm 1\.2 is installed and cannot be loaded.*no_such_module"):
         site.registry().get("workload_manager", "slurm")
 
 
@@ -274,6 +274,7 @@ def test_the_core_lists_its_own():
     found = {(info.kind, info.name): info for info in hpo.list_plugins() if info.distribution == "hpo-core"}
     for key in [
         ("strategy", "random"), ("strategy", "grid"), ("workload_manager", "local"), ("launcher", "local"),
-        ("workload_manager", "simulated"), ("launcher", "simulated"), ("metric_parser", "text"), ("observer", "progress"),
+        ("workload_manager", "simulated"), ("launcher", "simulated"), ("metric_parser", "text"),
+        ("observer", "progress"),
     ]:  # fmt: skip
         assert found[key].health == "ok"

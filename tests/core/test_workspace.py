@@ -78,7 +78,7 @@ def test_a_run_path_inside_the_sources_is_not_copied_into_itself(search, source,
 
 
 def test_workspaces_beside_the_sources_own_files_are_refused(search, source):
-    with pytest.raises(hpo.ConfigurationError, match="run_path='./source' is src_path itself"):
+    with pytest.raises(hpo.ConfigurationError, match=r"run_path='\./source' is src_path itself"):
         search("./show", src_path="source", run_path="./source")
     assert not Path("study").exists()
 

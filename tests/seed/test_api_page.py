@@ -168,7 +168,7 @@ def test_ordered_params():
 def test_ordered_params_of_a_cycle_names_the_cycle():
     params = seven_flags()
     params.add_conditions([condition.equals("-a", "-b", 1), condition.equals("-b", "-a", 1)])
-    with pytest.raises(hpo.CyclicConditionError, match="-a.*-b|-b.*-a") as caught:
+    with pytest.raises(hpo.CyclicConditionError, match=r"-a.*-b|-b.*-a") as caught:
         params.get_ordered_param_when_valid()
     assert set(caught.value.cycle) == {"-a", "-b"}
 

@@ -7,11 +7,11 @@ import sys
 import time
 from pathlib import Path
 
-import hpo_urika
 import pytest
-from hpo_urika._commands import in_directory, shown, training_words
 
 import hpo_core as hpo
+import hpo_urika
+from hpo_urika._commands import in_directory, shown, training_words
 
 PYTHON = shlex.quote(sys.executable)
 PARAMS = [["--x", 1, (1, 9)]]
@@ -143,7 +143,7 @@ def test_several_nodes_for_an_evaluation():
 
 def test_without_run_training_the_study_stops_and_says_so(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(hpo.StudyStopped, match="no program 'run_training' on PATH.*module 'analytics'"):
+    with pytest.raises(hpo.StudyStopped, match=r"no program 'run_training' on PATH.*module 'analytics'"):
         run(f"{PYTHON} -c 1")
 
 

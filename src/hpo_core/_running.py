@@ -1,0 +1,139 @@
+"""An evaluation between its launch and its end: what it prints, and what it comes to."""
+
+from __future__ import annotations
+
+import math
+import signal
+from collections.abc import Iterable
+from pathlib import Path
+
+from attrs import field, mutable
+
+from hpo_core._output import OutputFile
+from hpo_core.events import Ended, Timer
+from hpo_core.metrics import Collector, LineSplitter
+from hpo_core.trial import Evaluation, Failure, Report, Result, State, Trial
+
+
+@mutable(eq=False)
+class Running:
+    """One evaluation that runs.
+
+    Attributes:
+        trial: what is evaluated.
+        evaluation: the attempt.
+        collector: finds metrics in what it prints.
+        started_s: when it was launched, on the loop's clock.
+        stdout, stderr: keep what it prints.
+        script: where a script is written that does it again.
+        merged: whether its two streams can't be told apart.
+        cause: why the loop ended it, if it did.
+        why: the same for people.
+        limit: ends it when its time is over.
+    """
+
+    trial: Trial
+    evaluation: Evaluation
+    collector: Collector
+    started_s: float
+    stdout: OutputFile
+    stderr: OutputFile
+    script: str
+    merged: bool = False
+    cause: Failure | State | None = None
+    why: str = ""
+    limit: Timer | None = None
+    _lines: LineSplitter = field(factory=LineSplitter, init=False)
+    _error_lines: LineSplitter = field(factory=LineSplitter, init=False)
+    _last_report: Report | None = field(default=None, init=False)
+    _reports: int = field(default=0, init=False)
+
+    def read(self, data: bytes, stream: str) -> list[Report]:
+        """Take what it wrote; gives the intermediate values that are complete now."""
+        if stream == "stderr":
+            self.stderr.write(data)
+            if not self.merged:
+                self._look_for_near_misses(self._error_lines.feed(data))
+                return []
+        else:
+            self.stdout.write(data)
+        return self._reports_in(self._lines.feed(data))
+
+    def read_rest(self) -> list[Report]:
+        """Take a last line that had no end."""
+        self._look_for_near_misses(self._error_lines.flush())
+        return self._reports_in(self._lines.flush())
+
+    def result(self, event: Ended, now_s: float, sign: float) -> Result:
+        """What it came to.
+
+        Args:
+            event: how it ended.
+            now_s: when, on the loop's clock.
+            sign: 1.0 when minimising, -1.0 when maximising.
+        """
+        failure, message = self._failure(event)
+        outcome = self.collector.finish(Path(self.evaluation.directory or "."))
+        fom, metrics = outcome.fom, outcome.metrics
+        state = State.DONE
+        if self.cause is State.STOPPED and self._last_report is not None:
+            state, failure, message = State.STOPPED, None, ""
+            fom, metrics = self._last_report.fom, dict(self._last_report.metrics)
+        elif failure is None:
+            failure, message = outcome.failure, outcome.message
+        if failure is not None:
+            state, fom = State.CANCELLED if failure is Failure.CANCELLED else State.FAILED, math.nan
+        return Result(
+            state=state,
+            fom=fom,
+            loss=math.inf if failure is not None else sign * fom,
+            metrics=metrics,
+            failure=failure,
+            message=message,
+            exit_code=event.exit_code,
+            duration_s=round(now_s - self.started_s, 6),
+            attempts=self.evaluation.attempt,
+            nodes=tuple([slot.node for slot in self.evaluation.slots]),
+            steps=self._reports,
+            tail=self._tail() if failure is not None else "",
+        )
+
+    def _reports_in(self, lines: Iterable[str]) -> list[Report]:
+        reports = [report for line in lines for report in self.collector.feed(line)]
+        if reports:
+            self._reports += len(reports)
+            self._last_report = reports[-1]
+        return reports
+
+    def _look_for_near_misses(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self.collector.stderr_line(line)
+
+    def _failure(self, event: Ended) -> tuple[Failure | None, str]:
+        """The class of what went wrong, apart from the metric, and a sentence on it."""
+        if isinstance(self.cause, Failure):
+            return self.cause, self.why
+        if event.failure is not None:
+            return event.failure, event.message
+        number, code = event.signal, event.exit_code
+        by_shell = self.evaluation.argv is None or self.evaluation.directory is not None
+        if code in (126, 127) and by_shell:
+            tail = self.stderr.tail().strip() or "the shell could not find or run the command"
+            return Failure.COULD_NOT_START, f"exit code {code} from the shell: {tail}"
+        if number is None and by_shell and code is not None and 128 < code < 128 + signal.NSIG:
+            number = code - 128
+        if number is not None:
+            return Failure.SIGNAL, f"ended by signal {_signal_name(number)}"
+        if code:
+            return Failure.EXIT_CODE, f"exit code {code}"
+        return None, ""
+
+    def _tail(self) -> str:
+        return "\n".join(text for text in (self.stdout.tail(), self.stderr.tail()) if text)
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return f"{number} ({signal.Signals(number).name})"
+    except ValueError:
+        return str(number)
