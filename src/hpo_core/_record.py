@@ -17,7 +17,7 @@ from hpo_core.space import Params
 from hpo_core.trial import Failure, Result, State, Trial
 
 _SCALARS = (
-    "asked", "failed_in_a_row", "since_best", "baseline", "best", "elapsed_s", "budget", "stopped", "lines"
+    "asked", "failed_in_a_row", "since_best", "baseline", "best", "elapsed_s", "budget", "stopped", "sources", "lines"
 )  # fmt: skip
 
 
@@ -54,6 +54,8 @@ class Record:
         """How the attempts made so far of open trials failed."""
         self.budget: dict[str, Any] | None = None
         """The budget of the last resumption, if there was one."""
+        self.sources: dict[str, str] | None = None
+        """Digests of the program's files, where they changed since the study was begun and that was accepted."""
         self.lines = 1
         """Records so far, the header among them."""
         self.stopped: str | None = None
@@ -80,6 +82,8 @@ class Record:
             self.budget = record["budget"]
             self.stopped = None
             self.clock = self.elapsed_s, record["time"]
+        elif kind == "sources":
+            self.sources = record["sources"]
         elif kind == "stopped":
             self.stopped = record["reason"]
         if "elapsed_s" in record:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from hpo_core import registry
+from hpo_core._fingerprint import fingerprint
 from hpo_core._header import (
     changes,
     check_budget,
@@ -217,9 +218,7 @@ class Study(Results):
 
         if self.evaluator is None:
             raise ConfigurationError("this study has no evaluator: use ask and tell, or give it one")
-        if self._check_changes:
-            refuse_changes(self.directory, changes(self._header, evaluator=self.evaluator))
-            self._check_changes = False
+        self._note_changes()
         backend = self.evaluator.backend
         self._observers.study_started(self)
         for sentence in (*backend.chosen, *self._ledger.notes):
@@ -234,6 +233,18 @@ class Study(Results):
             self._note_stop()
             self._observers.study_finished(self)
         return self
+
+    def _note_changes(self) -> None:
+        """Refuse a changed command or program, unless that is allowed or there is no result yet to mix with."""
+        assert self.evaluator is not None  # noqa: S101 - for the type checker
+        recorded = self._ledger.sources if self._ledger.sources is not None else self._header["sources"]
+        header = {**self._header, "sources": recorded}
+        if self._check_changes and len(self._ledger.history.order):
+            refuse_changes(self.directory, changes(header, evaluator=self.evaluator))
+        now = fingerprint(self.evaluator.cmd, self.evaluator.src_path)
+        if now != recorded:
+            self._ledger.note("sources", sources=now)
+            self._ledger.sources = now
 
     def _note_stop(self) -> None:
         try:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from driving import Driver
 
+from driving import Driver
 from hpo_core import _processes
 
 

@@ -6,9 +6,8 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
-from driving import Driver, gone_within
-
 import hpo_core as hpo
+from driving import Driver, gone_within
 
 KILLS = 25
 TRIALS = 200

@@ -53,7 +53,7 @@ def test_any_changed_byte_is_noticed(record: dict, data: st.DataObject) -> None:
 @pytest.mark.parametrize("value", [1.5, -0.0, math.inf, -math.inf, math.nan])
 def test_numbers_survive_json(value: float) -> None:
     again = float(decode(encode({"x": number(value)}))["x"])
-    assert again == value or math.isnan(again) and math.isnan(value)
+    assert again == value or (math.isnan(again) and math.isnan(value))
 
 
 def test_cut_at_every_byte_all_whole_records_are_kept_and_the_rest_is_kept_aside(tmp_path: Path) -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from driving import gone_within, left_of
 
 import hpo_core as hpo
+from driving import gone_within, left_of
 from hpo_core.trial import Failure, State
 
 Program = Callable[[str], str]

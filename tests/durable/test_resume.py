@@ -7,11 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from driving import Driver
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import hpo_core as hpo
+from driving import Driver
 from hpo_core.journal import NAME, read
 from hpo_core.trial import Failure, State
 
@@ -128,6 +128,22 @@ def test_a_changed_program_is_refused_with_its_name_unless_allowed(tmp_path: Pat
     with hpo.Study.load(tmp_path / "s", n_trials=2, allow_changes=True) as study:
         study.optimize()
         assert len(study.trials) == 2
+    with hpo.Study.load(tmp_path / "s", n_trials=3) as study:
+        study.optimize()
+        assert len(study.trials) == 3
+
+
+def test_a_program_that_is_mended_before_the_first_result_is_no_change(tmp_path: Path) -> None:
+    evaluator = hpo.Evaluator(f"true && sh {tmp_path}/late.sh", workload_manager="local")
+    with (
+        hpo.Study(space(), evaluator, n_trials=1, seed=1, directory=tmp_path / "s") as study,
+        pytest.raises(hpo.StudyStopped),
+    ):
+        study.optimize()
+    (tmp_path / "late.sh").write_text("echo FoM: 1")
+    with hpo.Study.load(tmp_path / "s") as study:
+        study.optimize()
+        assert study.best_fom == 1
 
 
 @pytest.mark.parametrize("what", ["space", "command", "strategy"])

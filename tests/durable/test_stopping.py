@@ -5,9 +5,9 @@ import time
 from collections.abc import Callable
 
 import pytest
-from driving import Driver, gone_within, left_of
 
 import hpo_core as hpo
+from driving import Driver, gone_within, left_of
 
 Drive = Callable[..., Driver]
 Program = Callable[[str], str]
