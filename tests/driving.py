@@ -51,6 +51,12 @@ class Driver:
         self.wait_until(lambda: journal.exists() and journal.stat().st_size > 0)
         self.wait_until(lambda: len(left_of(self.study_id)) >= count)
 
+    def wait_for_results(self, count: int) -> None:
+        """Until it has begun, and so many trials are recorded."""
+        assert self.process.stdout is not None
+        self.process.stdout.readline()
+        self.wait_until(lambda: len(self.records("finished")) >= count)
+
     def signal(self, number: int) -> None:
         os.kill(self.process.pid, number)
 

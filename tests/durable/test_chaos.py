@@ -24,9 +24,7 @@ def test_killed_at_random_moments_every_trial_is_recorded_exactly_once(
         budget = min(TRIALS, 6 * (kills + 1)) if kills < KILLS else TRIALS
         driver = drive(cmd=command, num_parallel_evals=3, study={"n_trials": TRIALS})
         if kills < KILLS:
-            driver.process.stdout.readline()
-            goal = budget
-            driver.wait_until(lambda goal=goal: len(driver.records("finished")) >= goal)
+            driver.wait_for_results(budget)
             time.sleep(rng.random() * 0.1)
             driver.signal(signal.SIGKILL)
             kills += 1

@@ -60,7 +60,11 @@ def test_the_time_limit_kills_the_whole_tree_even_if_it_ignores_term_and_moved_t
 
 
 def test_a_program_that_ends_on_term_has_its_grace(tmp_path: Path, program: Program) -> None:
-    text = "signal.signal(15, lambda *a: (print('saved', flush=True), sys.exit(0)))\nprint('up',flush=True)\ntime.sleep(60)"
+    text = """
+signal.signal(15, lambda *a: (print('saved', flush=True), sys.exit(0)))
+print('up', flush=True)
+time.sleep(60)
+"""
     study = run(tmp_path, program(text), eval_timeout=1, grace=30)
     assert failure(study)[0] is Failure.TIME_LIMIT
     assert study.trials[0].result.tail == "up\nsaved"

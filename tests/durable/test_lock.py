@@ -24,7 +24,10 @@ def test_a_second_driver_is_refused_and_told_who_holds_it_and_how_to_override(tm
 
 
 def test_the_lock_of_a_dead_process_of_this_host_is_taken_over(tmp_path: Path) -> None:
-    code = "import sys, os; from pathlib import Path; from hpo_core._lock import Lock; Lock(Path(sys.argv[1])); os._exit(0)"
+    code = (
+        "import sys, os; from pathlib import Path; from hpo_core._lock import Lock\n"
+        "Lock(Path(sys.argv[1])); os._exit(0)"
+    )
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
     assert (tmp_path / NAME).exists()
     assert holder(tmp_path) is None

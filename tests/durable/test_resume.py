@@ -134,13 +134,14 @@ def test_a_changed_program_is_refused_with_its_name_unless_allowed(tmp_path: Pat
 
 
 def test_a_program_that_is_mended_before_the_first_result_is_no_change(tmp_path: Path) -> None:
-    evaluator = hpo.Evaluator(f"true && sh {tmp_path}/late.sh", workload_manager="local")
+    evaluator = hpo.Evaluator(f"true && {tmp_path}/late.sh", workload_manager="local")
     with (
         hpo.Study(space(), evaluator, n_trials=1, seed=1, directory=tmp_path / "s") as study,
         pytest.raises(hpo.StudyStopped),
     ):
         study.optimize()
-    (tmp_path / "late.sh").write_text("echo FoM: 1")
+    (tmp_path / "late.sh").write_text("#!/bin/sh\necho FoM: 1")
+    (tmp_path / "late.sh").chmod(0o700)
     with hpo.Study.load(tmp_path / "s") as study:
         study.optimize()
         assert study.best_fom == 1
