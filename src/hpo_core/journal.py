@@ -83,7 +83,7 @@ class Journal:
             while written < len(data):
                 written += os.pwrite(self._fd, data[written:], start + written)
             if self._sync:
-                os.fdatasync(self._fd)
+                _sync(self._fd)
         except OSError as error:
             os.ftruncate(self._fd, start)
             raise JournalError(f"cannot write {self.path}: {error.strerror}; everything before is intact") from error
@@ -202,6 +202,7 @@ def number(value: float) -> float | str:
     return value if math.isfinite(value) else str(value)
 
 
+_sync = getattr(os, "fdatasync", os.fsync)
 _loads = json.JSONDecoder().decode
 _dumps = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 

@@ -23,8 +23,8 @@ _CHUNK = 64 * 1024
 _CHUNKS_AT_ONCE = 16
 _DRAIN_AT_MOST = 16 * 2**20
 _SAMPLE_S = 0.2
-_DEFAULT_SIGNALS = [signal.SIGPIPE, signal.SIGXFSZ]
-"""What Python ignores and ordinary programs don't."""
+_DEFAULT_SIGNALS = [getattr(signal, name) for name in ("SIGPIPE", "SIGXFSZ") if hasattr(signal, name)]
+"""What Python ignores and ordinary programs don't; neither is there on Windows."""
 
 
 @mutable(eq=False)

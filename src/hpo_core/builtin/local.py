@@ -48,9 +48,7 @@ class LocalManager(WorkloadManager):
     def acquire(self, request: AllocationRequest, events: EventLoop) -> None:
         slots = max(request.slots, 1)
         gpus = self._shared_gpus(slots)
-        cores = tuple(sorted(os.sched_getaffinity(0))) if self.options.pin_cores else ()
-        if self.options.pin_cores and len(cores) < slots:
-            raise ConfigurationError(f"pin_cores: {slots} evaluations at a time, and there are {len(cores)} cores")
+        cores = self._shared_cores(slots)
         self._node = Node(socket.gethostname(), slots=slots, gpus=gpus, cores=cores)
         self.attach(events)
 
@@ -59,6 +57,16 @@ class LocalManager(WorkloadManager):
 
     def release(self) -> None:
         """Nothing was taken."""
+
+    def _shared_cores(self, slots: int) -> tuple[int, ...]:
+        if not self.options.pin_cores:
+            return ()
+        if not hasattr(os, "sched_getaffinity"):
+            raise ConfigurationError("pin_cores: this system can't tie a program to processor cores")
+        cores = tuple(sorted(os.sched_getaffinity(0)))
+        if len(cores) < slots:
+            raise ConfigurationError(f"pin_cores: {slots} evaluations at a time, and there are {len(cores)} cores")
+        return cores
 
     def _shared_gpus(self, slots: int) -> tuple[str, ...]:
         """GPU ids for the slots in order, as many as divide evenly."""
@@ -105,7 +113,7 @@ def _share(slot: Slot) -> dict[str, str]:
     """What a program should know of its part of the node."""
     share = {}
     if slot.gpus:
-        share["CUDA_VISIBLE_DEVICES"] = share["ROCR_VISIBLE_DEVICES"] = ",".join(slot.gpus)
+        share["CUDA_VISIBLE_DEVICES"] = share["ROCR_VISIBLE_DEVICES"] = ",".join(dict.fromkeys(slot.gpus))
     if slot.cores:
         share["HPO_CORES"] = ",".join(map(str, slot.cores))
         share["OMP_NUM_THREADS"] = str(len(slot.cores))
