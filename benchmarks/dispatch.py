@@ -96,9 +96,8 @@ def main() -> None:
             )
             run = study(program, slots, arguments.trials, folder)
             rows.append({"who": "hpo-core", "slots": slots, **measured(run, arguments.trials)})
-    print(
-        f"Python {platform.python_version()}, hpo-core {hpo.__version__}, {os.cpu_count()} cores, {arguments.trials} trials"
-    )
+    versions = f"Python {platform.python_version()}, hpo-core {hpo.__version__}"
+    print(f"{versions}, {os.cpu_count()} cores, {arguments.trials} trials")
     print(f"{'':10} {'slots':>5} {'per second':>11} {'driver us':>10} {'children us':>12}")
     for row in rows:
         print("{who:10} {slots:5} {per_second:11.0f} {driver_us:10.0f} {children_us:12.0f}".format(**row))
