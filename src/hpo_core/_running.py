@@ -123,10 +123,15 @@ class Running:
         if number is None and by_shell and code is not None and 128 < code < 128 + signal.NSIG:
             number = code - 128
         if number is not None:
-            return Failure.SIGNAL, f"ended by signal {_signal_name(number)}"
+            return Failure.SIGNAL, f"ended by signal {_signal_name(number)}{self._last_words()}"
         if code:
-            return Failure.EXIT_CODE, f"exit code {code}"
+            return Failure.EXIT_CODE, f"exit code {code}{self._last_words()}"
         return None, ""
+
+    def _last_words(self) -> str:
+        """The last line that it wrote as an error, where there is one."""
+        lines = self.stderr.tail().split("\n")
+        return f": {lines[-1].strip()[:200]}" if lines[-1].strip() else ""
 
     def _tail(self) -> str:
         return "\n".join(text for text in (self.stdout.tail(), self.stderr.tail()) if text)
