@@ -6,6 +6,7 @@ import queue
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 from hpo_core.events import Asked, EventLoop
@@ -16,12 +17,19 @@ T = TypeVar("T")
 class Asker(ABC):
     """Makes calls one after the other, in order of `submit`."""
 
+    pending: int = 0
+    """Calls submitted whose answers have not been taken up."""
+
     @abstractmethod
     def submit(self, call: Callable[[], T], then: Callable[[T], None]) -> None:
         """Make the call; then, on the loop's thread, pass on what it returned."""
 
-    def close(self) -> None:
-        """No more calls will come."""
+    def close(self, *, wait: bool) -> None:
+        """No more calls will come; those that have not begun are dropped.
+
+        Args:
+            wait: until a call that has begun is over: nobody else may use the strategy before that.
+        """
 
 
 class InlineAsker(Asker):
@@ -37,43 +45,44 @@ class ThreadAsker(Asker):
     def __init__(self, events: EventLoop) -> None:
         self._events = events
         self._calls: queue.SimpleQueue[tuple[Callable[[], Any], Callable[[Any], None]] | None] = queue.SimpleQueue()
+        self._closed = False
         self._thread = threading.Thread(target=self._work, name="hpo-strategy", daemon=True)
         self._thread.start()
 
     def submit(self, call: Callable[[], T], then: Callable[[T], None]) -> None:
+        self.pending += 1
         self._calls.put((call, then))
 
-    def close(self) -> None:
+    def close(self, *, wait: bool) -> None:
+        self._closed = True
         self._calls.put(None)
+        if wait:
+            self._thread.join()
 
     def _work(self) -> None:
-        while (item := self._calls.get()) is not None:
-            call, then = item
-            self._events.post(Asked(_Answer.of(call, then)))
+        while (item := self._calls.get()) is not None and not self._closed:
+            answer = _answer(*item)
+            self._events.post(Asked(partial(self._take_up, answer)))
+
+    def _take_up(self, answer: Callable[[], None]) -> None:
+        self.pending -= 1
+        answer()
 
 
-class _Answer:
-    """What a call came to, to be taken up on the loop's thread."""
+def _answer(call: Callable[[], Any], then: Callable[[Any], None]) -> Callable[[], None]:
+    """Make the call; gives what is to be done with its outcome on the loop's thread."""
+    try:
+        return partial(then, call())
+    except BaseException as error:  # noqa: BLE001 - raised again on the loop's thread
+        caught = error
 
-    def __init__(self, take_up: Callable[[], None]) -> None:
-        self.take_up = take_up
+        def fail() -> None:
+            raise caught
 
-    @classmethod
-    def of(cls, call: Callable[[], Any], then: Callable[[Any], None]) -> _Answer:
-        try:
-            value = call()
-        except BaseException as error:  # noqa: BLE001 - raised again on the loop's thread
-            caught = error
-
-            def fail() -> None:
-                raise caught
-
-            return cls(fail)
-        return cls(lambda: then(value))
+        return fail
 
 
 def take_up(event: Asked) -> None:
     """Go on with the answer that an event brought."""
-    answer = event.answer
-    if isinstance(answer, _Answer):
-        answer.take_up()
+    if callable(event.answer):
+        event.answer()

@@ -101,12 +101,16 @@ class Backend:
             )
         events = self.manager.event_loop()
         self.launcher.open(events, study_id)
-        if self._acquired:
-            self.manager.attach(events)
-        else:
-            self.manager.acquire(self.request, events)
-            self._acquired = True
         self._in_use = True
+        try:
+            if self._acquired:
+                self.manager.attach(events)
+            else:
+                self.manager.acquire(self.request, events)
+                self._acquired = True
+        except BaseException:
+            self.finish(events)
+            raise
         return events
 
     def finish(self, events: EventLoop) -> None:

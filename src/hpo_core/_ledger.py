@@ -5,19 +5,20 @@ from __future__ import annotations
 import math
 import random
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from hpo_core import _snapshot
+from hpo_core._blame import blaming
 from hpo_core._record import Record
 from hpo_core._snapshot import Snapshot
 from hpo_core.exceptions import SpaceError
 from hpo_core.interfaces import Capability, Strategy
 from hpo_core.journal import Journal, Line, number
 from hpo_core.space import Params
-from hpo_core.trial import Pause, Proposal, Report, Result, Trial, Value
+from hpo_core.trial import Proposal, Report, Result, Trial, Value
 
 
 class Ledger(Record):
@@ -38,6 +39,11 @@ class Ledger(Record):
         self._queue: deque[tuple[Proposal, str]] = deque()
         self._told = 0
         self._untold: deque[tuple[Trial, Result]] = deque()
+        self._heard = 0
+        self._unheard: deque[Mapping[str, Any]] = deque()
+        """Reports of the journal that the strategy has yet to hear again."""
+        self._sound = True
+        """Whether the strategy's state is what the records make of it."""
         self._in_step = True
         self._snapshot_at = 0
 
@@ -69,8 +75,36 @@ class Ledger(Record):
         """Results that the strategy has heard of: a strategy's answer is a function of these and its asks."""
         return self._told
 
-    def admit(self, proposal: Proposal, origin: str, *, told: int) -> Trial:
+    @property
+    def heard(self) -> int:
+        """Reports that the strategy has heard."""
+        return self._heard
+
+    def consult(self, method: str, *arguments: object) -> Any:
+        """Call a method of the strategy; all calls but those for its state go through here.
+
+        Raises:
+            StudyStopped: the strategy raised; it can't be relied on any more, what is recorded is intact.
+        """
+        try:
+            with blaming(f"strategy '{self.strategy.name}' failed in {method}"):
+                return getattr(self.strategy, method)(*arguments)
+        except BaseException:
+            self._sound = False
+            raise
+
+    def forsake(self) -> None:
+        """The strategy was left in the middle of a call: its state is never saved."""
+        self._sound = False
+
+    def admit(self, proposal: Proposal, origin: str, *, told: int, heard: int = 0) -> Trial:
         """Make a trial of a proposal: check it, number it, record it (not flushed).
+
+        Args:
+            proposal: what was proposed.
+            origin: as in `Trial`.
+            told: results that the strategy had heard of when it was asked.
+            heard: reports that it had heard.
 
         Raises:
             SpaceError: the proposal is no valid point; a strategy that does this is broken.
@@ -91,7 +125,7 @@ class Ledger(Record):
             nodes=proposal.nodes,
             info=proposal.info,
         )
-        self._append(_asked_record(trial, told))
+        self._append(_asked_record(trial, told, heard))
         self._enter(trial)
         return trial
 
@@ -119,6 +153,7 @@ class Ledger(Record):
     def reported(self, trial: Trial, report: Report) -> None:
         """Record an intermediate value where the strategy listens to them (not flushed)."""
         if Capability.REPORTS in self.strategy.capabilities:
+            self._heard += 1
             metrics = {name: number(value) for name, value in report.metrics.items()}
             self._append(
                 {
@@ -127,6 +162,7 @@ class Ledger(Record):
                     "step": report.step,
                     "fom": number(report.fom),
                     "metrics": metrics,
+                    "told": self._told,
                 }
             )
 
@@ -139,17 +175,16 @@ class Ledger(Record):
         if self.journal is not None:
             self.journal.flush()
 
-    def untold(self) -> list[tuple[Trial, Result]]:
-        """Results that are recorded and that the strategy has not heard of; they count as told from now on."""
-        waiting = list(self._untold)
-        self._untold.clear()
-        self._told += len(waiting)
-        return waiting
+    def untold(self) -> Iterator[tuple[Trial, Result]]:
+        """Results that are recorded and that the strategy has not heard of; each counts as told once it is given."""
+        while self._untold:
+            self._told += 1
+            yield self._untold.popleft()
 
     def tell_all(self) -> None:
         """Tell the strategy of everything that is recorded."""
         for trial, result in self.untold():
-            self.strategy.tell(trial, result)
+            self.consult("tell", trial, result)
 
     # Replaying
 
@@ -159,12 +194,13 @@ class Ledger(Record):
         Everything must be flushed and told, and no other thread may use the strategy.
         """
         done = len(self.history.order)
-        if done - self._snapshot_at < every:
+        if done - self._snapshot_at < every or not self._sound:
             return
         self._snapshot_at = done
         state = {
             "record": self.get_state(),
             "told": self._told,
+            "heard": self._heard,
             "queue": [dict(proposal.values) for proposal, origin in self._queue if origin == "enqueued"],
             "in_step": self._in_step,
             "strategy": self.strategy.get_state(),
@@ -176,6 +212,7 @@ class Ledger(Record):
         snapshot = super().restore()
         if snapshot is not None:
             self._told = snapshot.state["told"]
+            self._heard = snapshot.state["heard"]
             self._in_step = snapshot.state["in_step"]
             self._queue = deque((Proposal(values), "enqueued") for values in snapshot.state["queue"])
             self.strategy.set_state(snapshot.state["strategy"])
@@ -194,34 +231,51 @@ class Ledger(Record):
             if kind == "asked":
                 self._ask_again(record)
             elif kind == "report":
-                self._replay_report(record)
+                self._unheard.append(record)
             elif kind == "enqueued":
                 self._queue.append((Proposal(record["values"]), "enqueued"))
             self.take(line)
+        self._catch_up(told=self._told, heard=self._heard + len(self._unheard))
         self.tell_all()
 
     def _ask_again(self, record: Mapping[str, Any]) -> None:
         """Bring the strategy, or the queue, to behind a recorded question."""
         origin = record["origin"]
-        while self._told < record["told"] and self._untold:
-            trial, result = self._untold.popleft()
-            self._told += 1
-            self.strategy.tell(trial, result)
+        self._catch_up(told=record["told"], heard=record.get("heard", 0))
         if origin == "enqueued" and self._queue:
             self._queue.popleft()
         if origin == "strategy" and self._in_step:
-            again = self.strategy.ask()
-            self._in_step = not isinstance(again, Pause) and dict(again.values) == dict(record["values"])
+            again = self.consult("ask")
+            self._in_step = isinstance(again, Proposal) and self._is(again.values, record["values"])
             if not self._in_step:
                 self.notes.append(
                     f"strategy '{self.strategy.name}' does not repeat its proposals from trial {record['trial']} on: "
                     "it goes on from the recorded results alone"
                 )
 
-    def _replay_report(self, record: Mapping[str, Any]) -> None:
-        metrics = {name: float(value) for name, value in record["metrics"].items()}
-        report = Report(record["step"], metrics, float(record["fom"]))
-        self.strategy.report(self.trial(record["trial"]), report)
+    def _is(self, values: Mapping[str, Value], recorded: Mapping[str, Value]) -> bool:
+        """Whether a proposal is what was recorded: the values as they ran."""
+        try:
+            return self.space.canonical(values) == dict(recorded)
+        except SpaceError:
+            return False
+
+    def _catch_up(self, *, told: int, heard: int) -> None:
+        """Bring the strategy to where it had been told so many results, and heard so many reports, in order."""
+        while self._heard < heard and self._unheard:
+            record = self._unheard.popleft()
+            self._tell_until(record["told"])
+            metrics = {name: float(value) for name, value in record["metrics"].items()}
+            report = Report(record["step"], metrics, float(record["fom"]))
+            self._heard += 1
+            self.consult("report", self.trial(record["trial"]), report)
+        self._tell_until(told)
+
+    def _tell_until(self, told: int) -> None:
+        while self._told < told and self._untold:
+            trial, result = self._untold.popleft()
+            self._told += 1
+            self.consult("tell", trial, result)
 
     # Inside
 
@@ -245,7 +299,7 @@ def baseline(space: Params, seed: int) -> dict[str, Value]:
     return space.baseline(random.Random(f"baseline {seed}"))
 
 
-def _asked_record(trial: Trial, told: int) -> dict[str, Any]:
+def _asked_record(trial: Trial, told: int, heard: int) -> dict[str, Any]:
     record: dict[str, Any] = {
         "record": "asked",
         "trial": trial.number,
@@ -255,6 +309,8 @@ def _asked_record(trial: Trial, told: int) -> dict[str, Any]:
         "arguments": trial.arguments,
         "told": told,
     }
+    if heard:
+        record["heard"] = heard
     for name in ("parent", "fidelity", "nodes"):
         if getattr(trial, name) is not None:
             record[name] = getattr(trial, name)

@@ -17,6 +17,7 @@ from attrs import mutable
 from hpo_core import _workspace
 from hpo_core import events as ev
 from hpo_core._asker import Asker, InlineAsker, ThreadAsker, take_up
+from hpo_core._blame import blaming
 from hpo_core._ledger import Ledger
 from hpo_core._observers import Observers
 from hpo_core._output import OutputFile
@@ -88,14 +89,18 @@ class Loop:
         self._waiting: deque[_Waiting] = deque()
         self._asking = 0
         self._idle = False
+        self._forsaken = False
         self._delayed = 0
         self._done = False
         self._stop: StopReason | None = None
         self._stop_detail = ""
         self._lost: ev.AllocationLost | None = None
+        self._gone: set[str] = set()
         self._fault: str = ""
         self._first_launch_s: float | None = None
         self._elapsed_before = ledger.elapsed_s
+        self._usual_width = max(evaluator.nodes_per_eval, 1)
+        self._parsing = f"metric parser '{backend.parser.name}' failed"
         self._merged = Capability.MERGED_OUTPUT in backend.launcher.capabilities
 
     def run(self) -> tuple[StopReason, str]:
@@ -105,20 +110,24 @@ class Loop:
             why it stopped, and a detail for people.
 
         Raises:
-            StudyStopped: nothing can be evaluated as things are set up; what was recorded is intact.
+            StudyStopped: nothing can be evaluated as things are set up, or strategy or metric parser raised;
+                what was recorded is intact.
             AllocationError: no nodes can be had.
             JournalError: the disk fails; everything recorded before is intact.
         """
         self._events = self._backend.begin(self._study_id)
-        slow = Capability.SLOW in self._ledger.strategy.capabilities
+        slow = Capability.SLOW in self._ledger.strategy.capabilities and not self._events.virtual
         self._asker: Asker = ThreadAsker(self._events) if slow else InlineAsker()
         try:
             with StopSignals(self._events):
                 self._requeue_open_trials()
+                self._check_budget()
                 while not self._finished():
                     self._turn()
         finally:
-            self._asker.close()
+            if self._asker.pending:
+                self._ledger.forsake()
+            self._asker.close(wait=not self._forsaken)
             self._note_elapsed()
             self._backend.finish(self._events)
         self._ledger.flush()
@@ -150,7 +159,8 @@ class Loop:
             case ev.NodesJoined():
                 for node in event.nodes:
                     self._pool.join(node)
-                self._outlook.slots = self._pool.capacity
+                    self._gone.discard(node.name)
+                self._note_slots()
             case ev.NodesLeft():
                 self._nodes_left(event)
             case ev.AllocationNotice():
@@ -165,16 +175,17 @@ class Loop:
 
     def _nodes_left(self, event: ev.NodesLeft) -> None:
         gone = set(event.names)
+        self._gone |= gone
         for name in event.names:
             self._pool.leave(name)
-        self._outlook.slots = self._pool.capacity
+        self._note_slots()
         self._observers.notice(f"lost {', '.join(event.names)}: {event.reason}")
         for running in list(self._running.values()):
             if any(slot.node in gone for slot in running.evaluation.slots):
                 self._end(running, event.failure, event.reason, grace_s=0.0)
 
     def _finished(self) -> bool:
-        if self._running or self._asking:
+        if self._running or (self._asker.pending and not self._forsaken):
             return False
         if self._stop is not None or self._fault:
             return True
@@ -183,7 +194,7 @@ class Loop:
             return True
         if self._waiting and self._pool.capacity:
             nodes, needed = len(self._pool.nodes), self._width(self._waiting[0].trial)
-            if needed > nodes:
+            if needed > max(nodes, self._nodes_to_come()):
                 number = self._waiting[0].trial.number
                 self._fault = f"trial {number} needs {needed} nodes, and the allocation has {nodes}"
                 return True
@@ -202,6 +213,11 @@ class Loop:
             )
             return True
         return False
+
+    def _nodes_to_come(self) -> int:
+        """Nodes that there will be once all have joined; 0 where no more are to be expected."""
+        request = self._backend.request
+        return 0 if request.jobid or self._lost is not None else request.nodes - len(self._gone)
 
     # Asking and launching
 
@@ -231,17 +247,17 @@ class Loop:
 
     def _take_slots(self) -> list[tuple[_Waiting, tuple[Slot, ...]]]:
         """Give slots to waiting trials: first come, first served, with bounded overtaking of wide ones."""
-        taken, kept = [], deque[_Waiting]()
-        while self._waiting and self._pool.free:
+        taken, kept = list[tuple[_Waiting, tuple[Slot, ...]]](), deque[_Waiting]()
+        while self._waiting and self._pool.free and len(self._running) + len(taken) < self._most:
             waiting = self._waiting.popleft()
             slots = self._pool.take(self._width(waiting.trial))
-            if slots is not None:
+            if slots is None:
+                kept.append(waiting)
+            else:
                 taken.append((waiting, slots))
                 for overtaken in kept:
                     overtaken.overtaken += 1
-                continue
-            kept.append(waiting)
-            if waiting.overtaken >= _OVERTAKEN_AT_MOST:
+            if kept and kept[0].overtaken >= _OVERTAKEN_AT_MOST:
                 break
         self._waiting.extendleft(reversed(kept))
         return taken
@@ -255,7 +271,7 @@ class Loop:
         if self._stop is not None or self._fault:
             return False
         before = len(self._waiting)
-        wanted = self._pool.free - self._asking
+        wanted = self._room() - self._asking - max(before - 1, 0)  # the first that waits, waits for more than is free
         if self._waiting and self._waiting[0].overtaken >= _OVERTAKEN_AT_MOST:
             return False
         while wanted > 0 and not self._budget_spent():
@@ -265,19 +281,31 @@ class Loop:
                 break
             else:
                 self._asking += 1
-                told = self._ledger.told
-                self._asker.submit(self._ledger.strategy.ask, partial(self._answered, told))
+                then = partial(self._answered, self._ledger.told, self._ledger.heard)
+                self._asker.submit(partial(self._ledger.consult, "ask"), then)
             wanted -= 1
         return len(self._waiting) > before
 
-    def _answered(self, told: int, answer: Proposal | Pause) -> None:
+    @property
+    def _most(self) -> float:
+        """Evaluations at the same time, whatever there is room for."""
+        return self._evaluator.num_parallel_evals or math.inf
+
+    def _room(self) -> int:
+        """Evaluations of the usual width that can be launched now."""
+        return int(min(self._pool.room(self._usual_width), self._most - len(self._running)))
+
+    def _note_slots(self) -> None:
+        self._outlook.slots = int(min(self._pool.evaluations(self._usual_width), self._most))
+
+    def _answered(self, told: int, heard: int, answer: Proposal | Pause) -> None:
         self._asking -= 1
         if answer is Pause.DONE:
             self._done = True
         elif answer is Pause.WAIT:
             self._idle = told == self._ledger.told
         elif isinstance(answer, Proposal):
-            self._waiting.append(_Waiting(self._ledger.admit(answer, "strategy", told=told), 1))
+            self._waiting.append(_Waiting(self._ledger.admit(answer, "strategy", told=told, heard=heard), 1))
         else:
             self._fault = (
                 f"strategy '{self._ledger.strategy.name}' answered {answer!r}; "
@@ -315,10 +343,12 @@ class Loop:
             self._evaluator, self._ledger.directory, self._study_id, trial, attempt, slots, self._width(trial)
         )
         limit = self._evaluator.max_output_bytes
+        with blaming(self._parsing):
+            collector = Collector(self._spec, self._backend.parser)
         return Running(
             trial,
             evaluation,
-            Collector(self._spec, self._backend.parser),
+            collector,
             self._events.now(),
             OutputFile(kept.stdout, keep=self._keeps_all, limit=limit),
             OutputFile(kept.stderr, keep=self._keeps_all, limit=limit),
@@ -339,7 +369,9 @@ class Loop:
         running = self._running.get(event.key)
         if running is None:
             return
-        for report in running.read(event.data, event.stream):
+        with blaming(self._parsing):
+            reports = running.read(event.data, event.stream)
+        for report in reports:
             self._report(running, report)
 
     def _report(self, running: Running, report: Report) -> None:
@@ -347,8 +379,8 @@ class Loop:
         if Capability.REPORTS not in self._ledger.strategy.capabilities or running.cause is not None:
             return
         self._ledger.reported(running.trial, report)
-        heard = partial(self._ledger.strategy.report, running.trial, report)
-        self._asker.submit(heard, partial(self._stop_or_not, running))
+        call = partial(self._ledger.consult, "report", running.trial, report)
+        self._asker.submit(call, partial(self._stop_or_not, running))
 
     def _stop_or_not(self, running: Running, stop: bool) -> None:
         if stop:
@@ -367,9 +399,11 @@ class Loop:
         self._pool.give_back(running.evaluation.slots)
         if running.limit is not None:
             running.limit.cancel()
-        for report in running.read_rest():
+        with blaming(self._parsing):
+            rest = running.read_rest()
+            result = running.result(event, self._events.now(), self._ledger.sign)
+        for report in rest:
             self._observers.trial_reported(running.trial, report)
-        result = running.result(event, self._events.now(), self._ledger.sign)
         self._keep_output(running, result)
         self._settle(running.trial, running.evaluation.attempt, result)
 
@@ -383,7 +417,7 @@ class Loop:
         earlier = self._ledger.attempts.get(trial.number, ())
         if policy.stops:
             self._could_not_start(trial, attempt, result)
-        elif failure is Failure.CANCELLED and self._stop is StopReason.INTERRUPTED:
+        elif not failure.programs_fault and (self._stop is StopReason.INTERRUPTED or self._fault):
             self._ledger.attempted(trial, attempt, result)
         elif self._stop is None and tries_again(failure, earlier, self._evaluator.num_retries):
             self._ledger.attempted(trial, attempt, result)
@@ -408,8 +442,6 @@ class Loop:
 
     def _finish_trial(self, trial: Trial, result: Result) -> None:
         self._ledger.finish(trial, result)
-        self._idle = False
-        self._observers.trial_finished(trial, result)
 
     def _could_not_start(self, trial: Trial, attempt: int, result: Result) -> None:
         """A fault of the set-up, not of the point: stop, and leave the trial open for a resumed study."""
@@ -431,7 +463,9 @@ class Loop:
 
     def _tell(self) -> None:
         for trial, result in self._ledger.untold():
-            self._asker.submit(partial(self._ledger.strategy.tell, trial, result), _nothing)
+            self._idle = False
+            self._observers.trial_finished(trial, result)
+            self._asker.submit(partial(self._ledger.consult, "tell", trial, result), _nothing)
         journal = self._ledger.journal
         if journal is not None and isinstance(self._asker, InlineAsker):
             self._ledger.save_snapshot(journal, every=_SNAPSHOT_EVERY)
@@ -457,7 +491,8 @@ class Loop:
             self._end_study(StopReason.FAILURES)
         elif budget.timeout_s is not None:
             self._outlook.time_left_s = max(0.0, budget.timeout_s - ledger.elapsed_s)
-            if ledger.elapsed_s >= budget.timeout_s:
+            limit = self._time_limit()  # as next_events compares it: the difference may round to just below
+            if ledger.elapsed_s >= budget.timeout_s or (limit is not None and self._events.now() >= limit):
                 self._end_study(StopReason.TIMEOUT)
 
     def _end_study(self, reason: StopReason, detail: str = "") -> None:
@@ -477,7 +512,7 @@ class Loop:
         self._stop = self._stop or StopReason.INTERRUPTED
         self._stop_detail = self._stop_detail or event.reason
         if event.level > 1:
-            self._asking = 0  # not even a strategy that hangs is waited for
+            self._forsaken = True  # not even a strategy that hangs is waited for
             self._cancel_running(0.0)
             return
         wait_s = self._evaluator.stop_wait_s if event.wait_s is None else event.wait_s

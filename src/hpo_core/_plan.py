@@ -12,6 +12,7 @@ from hpo_core import _workspace
 from hpo_core.allocation import Slot
 from hpo_core.command import render
 from hpo_core.evaluator import Evaluator
+from hpo_core.exceptions import ConfigurationError
 from hpo_core.trial import Evaluation, Trial
 
 
@@ -32,10 +33,15 @@ class Kept:
 def width(evaluator: Evaluator, trial: Trial) -> int:
     """Nodes that a trial's evaluation takes."""
     if trial.nodes is not None:
-        return trial.nodes
+        return max(trial.nodes, 1)
     flag = evaluator.flag.get("nodes_per_evaluation")
     if flag is not None and flag in trial.values:
-        return int(trial.values[flag])
+        try:
+            return max(int(trial.values[flag]), 1)
+        except ValueError:
+            raise ConfigurationError(
+                f"{flag}={trial.values[flag]} of trial {trial.number} is no number of nodes"
+            ) from None
     return max(evaluator.nodes_per_eval, 1)
 
 

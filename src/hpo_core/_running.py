@@ -79,6 +79,7 @@ class Running:
         if self.cause is State.STOPPED and self._last_report is not None:
             state, failure, message = State.STOPPED, None, ""
             fom, metrics = self._last_report.fom, dict(self._last_report.metrics)
+            fom = fom if math.isfinite(fom) else math.nan
         elif failure is None:
             failure, message = outcome.failure, outcome.message
         if failure is not None:
@@ -86,7 +87,7 @@ class Running:
         return Result(
             state=state,
             fom=fom,
-            loss=math.inf if failure is not None else sign * fom,
+            loss=math.inf if failure is not None or math.isnan(fom) else sign * fom,
             metrics=metrics,
             failure=failure,
             message=message,

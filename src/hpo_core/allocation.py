@@ -72,17 +72,21 @@ class SlotPool:
     def __init__(self) -> None:
         self._nodes: dict[str, Node] = {}
         self._free: dict[str, list[Slot]] = {}
+        self._taken: dict[str, list[Slot]] = {}
+        """What is out, object by object: a node that left and came again owes nothing to its former slots."""
 
     def join(self, node: Node) -> None:
         """Add a node with all its slots free; a node that is there already is left as it is."""
         if node.name not in self._nodes:
             self._nodes[node.name] = node
             self._free[node.name] = _share_out(node)
+            self._taken[node.name] = []
 
     def leave(self, name: str) -> None:
         """Take a node out; unknown names are ignored, since a loss may be reported twice."""
         self._nodes.pop(name, None)
         self._free.pop(name, None)
+        self._taken.pop(name, None)
 
     @property
     def nodes(self) -> tuple[Node, ...]:
@@ -99,6 +103,16 @@ class SlotPool:
         """Slots that are free now."""
         return sum(map(len, self._free.values()))
 
+    def room(self, nodes: int = 1) -> int:
+        """Evaluations of so many nodes that fit in what is free now."""
+        if nodes == 1:
+            return self.free
+        return sum(len(free) == self._nodes[name].slots for name, free in self._free.items()) // nodes
+
+    def evaluations(self, nodes: int = 1) -> int:
+        """Evaluations of so many nodes that fit when all is free."""
+        return self.capacity if nodes == 1 else len(self._nodes) // nodes
+
     def take(self, nodes: int = 1, *, until: float | None = None) -> tuple[Slot, ...] | None:
         """Give out slots for one evaluation, or None when it does not fit now.
 
@@ -112,21 +126,28 @@ class SlotPool:
         if nodes == 1:
             for name in usable:
                 if self._free[name]:
-                    return (self._free[name].pop(0),)
+                    slot = self._free[name].pop(0)
+                    self._taken[name].append(slot)
+                    return (slot,)
             return None
         whole = [name for name in usable if len(self._free[name]) == self._nodes[name].slots][:nodes]
         if len(whole) < nodes:
             return None
-        for name in whole:
-            self._free[name] = []
-        return tuple(Slot(name, 0, self._nodes[name].gpus, self._nodes[name].cores) for name in whole)
+        slots = tuple(Slot(name, 0, self._nodes[name].gpus, self._nodes[name].cores) for name in whole)
+        for slot in slots:
+            self._free[slot.node] = []
+            self._taken[slot.node].append(slot)
+        return slots
 
     def give_back(self, slots: tuple[Slot, ...]) -> None:
-        """Return what `take` gave out."""
+        """Return what `take` gave out; what is not out (any more) is ignored."""
         for slot in slots:
-            node = self._nodes.get(slot.node)
-            if node is None:
+            taken = self._taken.get(slot.node, [])
+            places = [i for i, other in enumerate(taken) if other is slot]
+            if not places:
                 continue
+            del taken[places[0]]
+            node = self._nodes[slot.node]
             if len(slots) > 1:
                 self._free[slot.node] = _share_out(node)
             else:

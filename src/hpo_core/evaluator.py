@@ -100,6 +100,20 @@ def _size_or_none(instance: object, attribute: attrs.Attribute[Any], value: obje
         size_bytes(value, f"Evaluator: {attribute.name}")
 
 
+def _recordable(value: Any) -> Any:
+    """A value as JSON can hold it; an object by its name."""
+    if value is None or isinstance(value, str | int | float):
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): _recordable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_recordable(item) for item in value]
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    kind = value if hasattr(value, "__qualname__") else type(value)
+    return f"<{kind.__module__}.{kind.__qualname__}>"
+
+
 @define(eq=False, kw_only=True, slots=False)
 class Evaluator:
     """How to evaluate an assignment of hyperparameters: run a command with flags and read a number from what it prints.
@@ -262,10 +276,15 @@ class Evaluator:
         return self._backend
 
     def to_json(self) -> dict[str, Any]:
-        """The arguments that differ from their defaults, as JSON values."""
+        """The arguments that differ from their defaults, as JSON values.
+
+        Objects in options, such as functions, can't be recorded: their names are, and a study that has them is
+        loaded with an evaluator given anew.
+        """
         given = {item.name: getattr(self, item.name) for item in attrs.fields(Evaluator) if item.init}
         default = Evaluator(self.cmd)
-        return {name: value for name, value in given.items() if name == "cmd" or value != getattr(default, name)}
+        differing = {name: value for name, value in given.items() if name == "cmd" or value != getattr(default, name)}
+        return {name: _recordable(value) for name, value in differing.items()}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Evaluator:

@@ -271,8 +271,9 @@ class RealEventLoop(EventLoop):
 
     def close(self) -> None:
         self._selector.close()
+        write_end, self._waker.write_end = self._waker.write_end, -1  # a late post must not write elsewhere
         os.close(self._waker.read_end)
-        os.close(self._waker.write_end)
+        os.close(write_end)
 
 
 class VirtualEventLoop(EventLoop):

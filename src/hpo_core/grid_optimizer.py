@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from hpo_core._optimizer import Optimizer as _Optimizer
+from hpo_core.optimizer import Optimizer as _Optimizer
 
 
 class GridOptimizer(_Optimizer):

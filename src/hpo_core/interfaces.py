@@ -123,7 +123,7 @@ class Strategy(Plugin):
         """Hear an intermediate value; needs `Capability.REPORTS`.
 
         Returns:
-            True to stop the trial now: it ends as STOPPED with this report's figure of merit.
+            True to stop the trial now: it ends as STOPPED with its last report's figure of merit.
         """
         return False
 

@@ -7,7 +7,8 @@ or all names are asked for; one that cannot be imported never harms the others.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -97,6 +98,18 @@ class Registry:
         self._entry_points = entry_points
         self._builtin: _Source | None = None
         self._external: list[_Source] | None = None
+        self._added: list[type[Plugin]] = []
+
+    @contextmanager
+    def added(self, *classes: type[Plugin]) -> Iterator[None]:
+        """Within the context, these classes are found by their names, before all others of their kind."""
+        with self._lock:
+            self._added = [*classes, *self._added]
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._added = [cls for cls in self._added if cls not in classes]
 
     def get(self, kind: str, name: str) -> type[Plugin]:
         """The class of this kind and name.
@@ -107,7 +120,8 @@ class Registry:
             PluginConflictError: two distributions claim the name.
         """
         with self._lock:
-            for cls in self._builtin_source().classes[kind]:
+            added = [cls for cls in self._added if issubclass(cls, KINDS[kind])]
+            for cls in (*added, *self._builtin_source().classes[kind]):
                 if cls.name == name:
                     return cls
             found = self._registered(kind, name)
@@ -301,6 +315,11 @@ _REGISTRY = Registry(
         "hpo_core.builtin.observers",
     ]
 )
+
+
+def added(*classes: type[Plugin]) -> AbstractContextManager[None]:
+    """Within the context, these classes are found by their names, as if they were installed."""
+    return _REGISTRY.added(*classes)
 
 
 def get(kind: type[P], name: str) -> type[P]:

@@ -210,7 +210,7 @@ class Study(Results):
 
         Raises:
             ConfigurationError: there is no evaluator.
-            StudyStopped: nothing can be evaluated as things are set up.
+            StudyStopped: nothing can be evaluated as things are set up, or a plugin failed.
             AllocationError: no nodes can be had.
             JournalError: the disk fails; everything recorded before is intact.
         """
@@ -264,7 +264,7 @@ class Study(Results):
         if self._ledger.queued:
             trial = self._ledger.next_queued()
         else:
-            answer = self._ledger.strategy.ask()
+            answer = self._ledger.consult("ask")
             if isinstance(answer, Pause):
                 self.done = answer is Pause.DONE
                 return None

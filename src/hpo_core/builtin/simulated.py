@@ -54,6 +54,7 @@ class SimulatedManager(WorkloadManager):
     def __init__(self, options: SimulatedManagerOptions | None = None) -> None:
         self.options: SimulatedManagerOptions = options or SimulatedManagerOptions()
         self._nodes: dict[str, Node] = {}
+        self._timers: list[Timer] = []
 
     def event_loop(self) -> EventLoop:
         return VirtualEventLoop()
@@ -63,30 +64,51 @@ class SimulatedManager(WorkloadManager):
         slots = max(1, -(-wanted * request.nodes_per_eval // request.nodes))
         names = [f"sim{i}" for i in range(1, request.nodes + 1)]
         self._nodes = {name: Node(name, slots=slots) for name in names}
-        self.attach(events)
+        self._begin(events, events.now() + self.options.queue_wait)
 
     def attach(self, events: EventLoop) -> None:
-        start_s = events.now() + self.options.queue_wait
-        events.call_at(start_s, lambda: events.post(NodesJoined(tuple(self._nodes.values()))))
+        self._begin(events, events.now() + self._start_s - self._events.now())
+
+    def _begin(self, events: EventLoop, start_s: float) -> None:
+        """Post to this loop, on whose clock the nodes come, or came, at `start_s`."""
+        self._cancel_timers()
+        self._events, self._start_s = events, start_s
+        if start_s <= events.now():
+            self._join()
+        else:
+            self._timers.append(events.call_at(start_s, self._join))
         for name, delay_s in self.options.node_failures.items():
-            events.call_at(start_s + delay_s, self._failure(name, events))
+            self._timers.append(events.call_at(start_s + delay_s, self._failure(name, events)))
         if self.options.walltime:
-            events.call_at(start_s + self.options.walltime, lambda: self._walltime(events))
+            self._timers.append(events.call_at(start_s + self.options.walltime, lambda: self._walltime(events)))
+
+    def _join(self) -> None:
+        if self._nodes:
+            self._events.post(NodesJoined(tuple(self._nodes.values())))
+
+    def _cancel_timers(self) -> None:
+        for timer in self._timers:
+            timer.cancel()
+        self._timers.clear()
 
     def _failure(self, name: str, events: EventLoop) -> Callable[[], None]:
         def fail() -> None:
             if self._nodes.pop(name, None) is not None:
                 events.post(NodesLeft((name,), "node failure"))
+                if not self._nodes:
+                    events.post(AllocationLost("all nodes failed", Failure.NODE_LOST))
 
         return fail
 
     def _walltime(self, events: EventLoop) -> None:
         names = tuple(self._nodes)
         self._nodes.clear()
-        events.post(NodesLeft(names, "the allocation's time is over", Failure.ALLOCATION_ENDED))
+        if names:
+            events.post(NodesLeft(names, "the allocation's time is over", Failure.ALLOCATION_ENDED))
         events.post(AllocationLost("the allocation's time is over"))
 
     def release(self) -> None:
+        self._cancel_timers()
         self._nodes.clear()
 
 

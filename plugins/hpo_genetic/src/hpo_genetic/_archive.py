@@ -1,0 +1,69 @@
+"""Results that models learn from: the best and the latest, a bounded number."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from hpo_genetic._codec import Array, Codec, Vector
+
+LIMIT = 600
+_ROOM = LIMIT + LIMIT // 4
+_HUGE = 1e300
+
+
+class Archive:
+    """Coordinates and losses of some hundred results; an infinite loss is a failure.
+
+    Args:
+        codec: for features of coordinates.
+    """
+
+    def __init__(self, codec: Codec) -> None:
+        self._codec = codec
+        width = codec.features(np.zeros((1, codec.size))).shape[1]
+        self._vectors: Array = np.zeros((_ROOM + 1, codec.size))
+        self._features: Array = np.zeros((_ROOM + 1, width))
+        self._losses: Array = np.zeros(_ROOM + 1)
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def add(self, vector: Vector, loss: float) -> None:
+        """Keep a result; now and then the oldest that are not among the best half are given up."""
+        row, self._count = self._count, self._count + 1
+        self._vectors[row] = vector
+        self._features[row] = self._codec.features(self._vectors[row : row + 1])[0]
+        self._losses[row] = loss if math.isinf(loss) else min(max(loss, -_HUGE), _HUGE)
+        if self._count > _ROOM:
+            best = np.argsort(self._losses[: self._count], kind="stable")[: LIMIT // 2]
+            others = np.setdiff1d(np.arange(self._count), best)[-(LIMIT - len(best)) :]
+            kept = np.sort(np.concatenate([best, others]))
+            self._count = len(kept)
+            for table in (self._vectors, self._features, self._losses):
+                table[: self._count] = table[kept]
+
+    def tables(self) -> tuple[Array, Array, Array]:
+        """Coordinates, features and losses; a failure counts as the worst result there is."""
+        losses = self._losses[: self._count].copy()
+        fine = np.isfinite(losses)
+        losses[~fine] = losses[fine].max() if fine.any() else 0.0
+        return self._vectors[: self._count], self._features[: self._count], losses
+
+    def to_json(self) -> dict[str, Any]:
+        """All rows as JSON values."""
+        rows, losses = self._vectors[: self._count].tolist(), self._losses[: self._count].tolist()
+        return {
+            "vectors": [[None if u != u else u for u in row] for row in rows],
+            "losses": [None if math.isinf(loss) else loss for loss in losses],
+        }
+
+    def set_json(self, data: Mapping[str, Any]) -> None:
+        """Go on from what `to_json` gave."""
+        self._count = 0
+        for vector, loss in zip(data["vectors"], data["losses"], strict=True):
+            self.add([math.nan if u is None else u for u in vector], math.inf if loss is None else loss)

@@ -1,0 +1,27 @@
+"""The conformance kit: one contract class for each kind of plugin, and random search spaces.
+
+Subclass a contract in your tests, say what is to be tested, run pytest. Needs ``pip install hpo-core[testing]``;
+nothing else of hpo-core imports this.
+"""
+
+import pytest
+
+pytest.register_assert_rewrite(
+    *(f"{__name__}.{module}" for module in ("_rehearsal", "launchers", "managers", "metrics", "strategies"))
+)
+
+from hpo_core.testing.launchers import LauncherContract, SimulatedLauncherContract, Stage  # noqa: E402
+from hpo_core.testing.managers import WorkloadManagerContract  # noqa: E402
+from hpo_core.testing.metrics import MetricParserContract  # noqa: E402
+from hpo_core.testing.spaces import spaces  # noqa: E402
+from hpo_core.testing.strategies import StrategyContract  # noqa: E402
+
+__all__ = [
+    "LauncherContract",
+    "MetricParserContract",
+    "SimulatedLauncherContract",
+    "Stage",
+    "StrategyContract",
+    "WorkloadManagerContract",
+    "spaces",
+]
