@@ -7,7 +7,7 @@ or all names are asked for; one that cannot be imported never harms the others.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from importlib import import_module
 from types import ModuleType
@@ -79,14 +79,27 @@ class PluginInfo:
 
 @mutable(eq=False)
 class _Source:
-    """A module that implements hooks, and where it comes from."""
+    """Modules that implement hooks, and where they come from. A hook is called when its kind is first looked for."""
 
     distribution: str
     version: str
-    module: ModuleType | None = None
-    entry_point: Any = None
+    load: Callable[[], Sequence[ModuleType]]
+    name: str = ""
+    """Of the entry point."""
     failure: BaseException | None = None
-    classes: dict[str, list[type[Plugin]]] = field(factory=dict)
+    _manager: pluggy.PluginManager | None = None
+    _classes: dict[str, list[type[Plugin]]] = field(factory=dict)
+
+    def classes(self, kind: str) -> list[type[Plugin]]:
+        """The classes of a kind; empty once something failed (see `failure`)."""
+        if self.failure is None and kind not in self._classes:
+            try:
+                if self._manager is None:
+                    self._manager = _manager(self.load())
+                self._classes[kind] = _registered_classes(self._manager, kind, KINDS[kind])
+            except (Exception, SystemExit) as error:  # noqa: BLE001 - a foreign module's faults must not harm the rest
+                self.failure = error
+        return [] if self.failure is not None else self._classes[kind]
 
 
 class Registry:
@@ -94,9 +107,9 @@ class Registry:
 
     def __init__(self, builtin_modules: Iterable[str], *, entry_points: Iterable[Any] | None = None) -> None:
         self._lock = threading.RLock()
-        self._builtin_modules = tuple(builtin_modules)
+        modules = tuple(builtin_modules)
+        self._builtin = _Source(_BUILTIN, "", lambda: [import_module(module) for module in modules])
         self._entry_points = entry_points
-        self._builtin: _Source | None = None
         self._external: list[_Source] | None = None
         self._added: list[type[Plugin]] = []
 
@@ -121,7 +134,7 @@ class Registry:
         """
         with self._lock:
             added = [cls for cls in self._added if issubclass(cls, KINDS[kind])]
-            for cls in (*added, *self._builtin_source().classes[kind]):
+            for cls in (*added, *self._builtin_classes(kind)):
                 if cls.name == name:
                     return cls
             found = self._registered(kind, name)
@@ -135,58 +148,50 @@ class Registry:
     def names(self, kind: str) -> tuple[str, ...]:
         """All names of a kind that can be asked for, sorted."""
         with self._lock:
-            sources = [self._builtin_source(), *self._external_sources()]
-            return tuple(sorted({cls.name for source in sources for cls in source.classes.get(kind, ())}))
+            classes = list(self._builtin_classes(kind))
+            for source in self._external_sources():
+                classes += source.classes(kind)
+            return tuple(sorted({cls.name for cls in classes}))
 
     def infos(self) -> list[PluginInfo]:
         """Everything that is installed, also what cannot be used and why."""
         with self._lock:
-            lines = []
-            for source in [self._builtin_source(), *self._external_sources()]:
-                if source.failure is not None:
-                    entry = source.entry_point.name
-                    health = f"cannot be loaded: {_describe(source.failure)}"
-                    lines.append(PluginInfo("", entry, source.distribution, source.version, health))
-                for kind, classes in source.classes.items():
-                    lines += [
-                        PluginInfo(
-                            kind,
-                            cls.name,
-                            source.distribution,
-                            source.version,
-                            self._health(kind, cls.name, source),
-                        )
-                        for cls in classes
-                    ]
-            return lines
+            return [line for source in [self._builtin, *self._external_sources()] for line in self._lines(source)]
+
+    def _lines(self, source: _Source) -> list[PluginInfo]:
+        source.version = source.version or _own_version()
+        found = [(kind, cls.name) for kind in KINDS for cls in source.classes(kind)]
+        if source.failure is not None:
+            health = f"cannot be loaded: {_describe(source.failure)}"
+            return [PluginInfo("", source.name, source.distribution, source.version, health)]
+        return [
+            PluginInfo(kind, name, source.distribution, source.version, self._health(kind, name, source))
+            for kind, name in found
+        ]
 
     def _registered(self, kind: str, name: str) -> list[tuple[str, type[Plugin]]]:
         """The classes of that name from other distributions, each with its distribution."""
         return [
             (source.distribution, cls)
             for source in self._external_sources()
-            for cls in source.classes.get(kind, ())
+            for cls in source.classes(kind)
             if cls.name == name
         ]
 
     def _health(self, kind: str, name: str, source: _Source) -> str:
         try:
-            if source is not self._builtin and any(c.name == name for c in self._builtin_source().classes[kind]):
+            if source is not self._builtin and any(c.name == name for c in self._builtin_classes(kind)):
                 raise _conflict(kind, name, _BUILTIN, source.distribution)
             self.get(kind, name)
         except PluginError as error:
             return str(error)
         return "ok"
 
-    def _builtin_source(self) -> _Source:
-        if self._builtin is None:
-            source = _Source(_BUILTIN, "", classes={kind: [] for kind in KINDS})
-            for module in map(import_module, self._builtin_modules):
-                for kind, classes in _collect(module).items():
-                    source.classes[kind] += classes
-            self._builtin = source
-            source.version = _own_version()
-        return self._builtin
+    def _builtin_classes(self, kind: str) -> list[type[Plugin]]:
+        classes = self._builtin.classes(kind)
+        if self._builtin.failure is not None:
+            raise self._builtin.failure
+        return classes
 
     def _external_sources(self) -> list[_Source]:
         if self._external is None:
@@ -195,18 +200,8 @@ class Registry:
                 from importlib.metadata import entry_points
 
                 points = entry_points(group=ENTRY_POINT_GROUP)
-            self._external = [self._load(point) for point in sorted(points, key=lambda point: str(point.name))]
+            self._external = [_source(point) for point in sorted(points, key=lambda point: str(point.name))]
         return self._external
-
-    def _load(self, point: Any) -> _Source:
-        name, version = (point.dist.name, point.dist.version) if point.dist else (point.value, "?")
-        source = _Source(name, version, entry_point=point)
-        try:
-            source.module = point.load()
-            source.classes = _collect(source.module)
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - a foreign module's faults must not harm the rest
-            source.failure = error
-        return source
 
     def _check_interface(self, kind: str, distribution: str, cls: type[Plugin]) -> None:
         if cls.interface_version != INTERFACE_VERSION:
@@ -220,7 +215,7 @@ class Registry:
 
     def _not_found(self, kind: str, name: str) -> PluginError:
         for source in self._external_sources():
-            if source.failure is not None and name in (source.entry_point.name, *_promised(source, kind)):
+            if source.failure is not None and name in (source.name, *_promised(source, kind)):
                 error = PluginLoadError(
                     f"{_spoken(kind)} '{name}': {source.distribution} {source.version} is installed and cannot be "
                     f"loaded: {_describe(source.failure)}",
@@ -260,20 +255,27 @@ def _promised(source: _Source, kind: str) -> list[str]:
     return [name for (k, name), dist in _INSTALLED_BY.items() if k == kind and dist == source.distribution]
 
 
-def _collect(module: object) -> dict[str, list[type[Plugin]]]:
-    """Call the registration hooks that a module implements, through pluggy, and check what they return."""
+def _source(point: Any) -> _Source:
+    name, version = (point.dist.name, point.dist.version) if point.dist else (point.value, "?")
+    return _Source(name, version, lambda: [point.load()], name=point.name)
+
+
+def _manager(modules: Iterable[ModuleType]) -> pluggy.PluginManager:
+    """A manager of the registration hooks that these modules implement."""
     import pluggy
 
     from hpo_core import hookspecs
 
     manager = pluggy.PluginManager("hpo_core")
     manager.add_hookspecs(hookspecs)
-    manager.register(module)
+    for module in modules:
+        manager.register(module)
     manager.check_pending()
-    return {kind: _classes(manager, kind, base) for kind, base in KINDS.items()}
+    return manager
 
 
-def _classes(manager: pluggy.PluginManager, kind: str, base: type[Plugin]) -> list[type[Plugin]]:
+def _registered_classes(manager: pluggy.PluginManager, kind: str, base: type[Plugin]) -> list[type[Plugin]]:
+    """Call the hook of a kind, and check what it returns."""
     hook = f"hpo_register_{kind}"
     classes: list[type[Plugin]] = []
     for answer in getattr(manager.hook, hook)():

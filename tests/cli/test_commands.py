@@ -153,7 +153,7 @@ def test_show_of_a_failure_gives_output_and_files(hpo, train):
         *("run", "-q", "-d", "s", "--trials", "1", "--retries", "1", "--param", "--mode=crash"), "--", *train.split()
     )
     assert outcome.status == 1
-    assert "No trial has a result. Trial 1: exit code 1 (look at it: hpo show s 1)" in outcome.out
+    assert "No trial has a result. Trial 1: exit code 1: out of luck (look at it: hpo show s 1)" in outcome.out
     shown = hpo("show", "s", "1").out
     assert "out of luck" in shown
     assert "attempt 1" in shown

@@ -605,7 +605,6 @@ LAUNCHERS = [
     (MixesStreams, "test_output_is_whole", {}),
     (CutsOutput, "test_much_output_is_whole", {}),
     (DecodesOutput, "test_output_is_whole", {}),
-    (LeavesGrandchildren, "test_end_kills_the_whole_tree", {"how": "in the background"}),
     (LeavesGrandchildren, "test_end_kills_the_whole_tree", {"how": "grandchild"}),
     (LeavesGrandchildren, "test_end_kills_the_whole_tree", {"how": "session of its own"}),
     (LeavesGrandchildren, "test_leftovers_do_not_hold_it_up", {}),

@@ -80,7 +80,9 @@ def test_each_slot_has_its_own_cores_and_the_driver_keeps_all(tmp_path: Path) ->
     before = os.sched_getaffinity(0)
     rows = seen(tmp_path, 2, pin_cores=True)
     sets = [set(map(int, row[2].strip("[]").split(","))) for row in rows]
-    assert sets[0] and sets[1] and not sets[0] & sets[1]
+    assert sets[0]
+    assert sets[1]
+    assert not sets[0] & sets[1]
     assert [row[3] for row in rows] == [str(len(cores)) for cores in sets]
     assert os.sched_getaffinity(0) == before
 

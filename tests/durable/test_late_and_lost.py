@@ -9,7 +9,7 @@ import pytest
 
 import hpo_core as hpo
 from hpo_core import events as ev
-from hpo_core.allocation import Node
+from hpo_core.allocation import AllocationRequest, Node
 from hpo_core.builtin.local import LocalLauncher
 from hpo_core.builtin.simulated import SimulatedLauncher, SimulatedManager
 from hpo_core.testing.plugins import registered
@@ -23,6 +23,9 @@ class Fickle(SimulatedManager):
 
     name = "fickle"
     failure: ClassVar[Failure] = Failure.NODE_LOST
+
+    def acquire(self, request: AllocationRequest, events: ev.EventLoop) -> None:
+        self.attach(events)
 
     def attach(self, events: ev.EventLoop) -> None:
         events.post(ev.NodesJoined((Node("first"),)))

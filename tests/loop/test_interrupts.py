@@ -74,10 +74,8 @@ def test_the_second_interrupt_ends_all_at_once(simulate: Simulate) -> None:
 def test_an_interrupted_study_goes_on_where_it_was(simulate: Simulate) -> None:
     log = Log()
     study = simulate(log=log, observers=[Presses(log, 12, ev.Interrupt(wait_s=0.0))], study={"n_trials": 30})
-    study.optimize()
-    assert study.stop_reason is StopReason.INTERRUPTED
-    study.optimize()
-    assert study.stop_reason is StopReason.TRIALS
+    assert study.optimize().stop_reason is StopReason.INTERRUPTED
+    assert study.optimize().stop_reason is StopReason.TRIALS
     assert [record.state for record in study.trials] == [State.DONE] * 30
 
 

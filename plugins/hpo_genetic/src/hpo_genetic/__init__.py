@@ -1,16 +1,40 @@
-"""Genetic search for hpo-core: the strategy ``genetic`` and the optimizer of the seed."""
+"""Genetic search for hpo-core: the strategy ``genetic`` and the optimizer of the seed.
+
+The parts are imported when they are first used: a study with another strategy costs nothing here.
+"""
 
 from __future__ import annotations
 
-from hpo_core import Strategy, hookimpl
-from hpo_genetic._log import DemeLog
-from hpo_genetic._optimizer import GeneticOptimizer
-from hpo_genetic._options import GeneticOptions
-from hpo_genetic._strategy import GeneticStrategy
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from hpo_core import hookimpl
+
+if TYPE_CHECKING:
+    from hpo_core import Strategy
+    from hpo_genetic._log import DemeLog
+    from hpo_genetic._optimizer import GeneticOptimizer
+    from hpo_genetic._options import GeneticOptions
+    from hpo_genetic._strategy import GeneticStrategy
 
 __all__ = ["DemeLog", "GeneticOptimizer", "GeneticOptions", "GeneticStrategy", "hpo_register_strategy"]
+
+_HOMES = {
+    "DemeLog": "_log",
+    "GeneticOptimizer": "_optimizer",
+    "GeneticOptions": "_options",
+    "GeneticStrategy": "_strategy",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'hpo_genetic' has no attribute '{name}'")
+    return getattr(import_module(f"hpo_genetic.{_HOMES[name]}"), name)
 
 
 @hookimpl
 def hpo_register_strategy() -> type[Strategy]:
+    from hpo_genetic._strategy import GeneticStrategy
+
     return GeneticStrategy

@@ -3,6 +3,9 @@
 A radial basis function interpolates results (Regis & Shoemaker, "Combining radial basis function surrogates and
 dynamic coordinate search in high-dimensional expensive black-box optimization", Engineering Optimization 45(5),
 2013); a quadratic function is fitted near the best (Hansen, "A global surrogate assisted CMA-ES", GECCO 2019).
+
+Tables are kept so small, and products written so, that numpy's library has no reason to start threads: the cores
+belong to the evaluations.
 """
 
 from __future__ import annotations
@@ -12,6 +15,10 @@ from typing import Any
 import numpy as np
 
 from hpo_genetic._codec import Array
+
+_RIDGE = 1e-6
+"""Keeps coefficients that the results say nothing of at zero."""
+_SWEEPS = 12
 
 
 def nearest(features: Array, centre: Array, count: int) -> np.ndarray[Any, np.dtype[np.intp]]:
@@ -25,8 +32,13 @@ def nearest(features: Array, centre: Array, count: int) -> np.ndarray[Any, np.dt
 
 def squared_distances(a: Array, b: Array) -> Array:
     """Squared distances between all rows of two tables."""
-    found: Array = (a * a).sum(1)[:, None] + (b * b).sum(1)[None, :] - 2.0 * (a @ b.T)
+    found: Array = (a * a).sum(1)[:, None] + (b * b).sum(1)[None, :] - 2.0 * np.einsum("ik,jk->ij", a, b)
     return np.maximum(found, 0.0)
+
+
+def _cubed(squares: Array) -> Array:
+    found: Array = squares * np.sqrt(squares)
+    return found
 
 
 class Interpolation:
@@ -43,7 +55,7 @@ class Interpolation:
         self._features = features
         self._mean = features.mean(0)
         tail = np.hstack([np.ones((count, 1)), features - self._mean])
-        kernel = squared_distances(features, features) ** 1.5
+        kernel = _cubed(squared_distances(features, features))
         kernel[np.diag_indices(count)] += ridge
         size = width + 1
         system = np.block([[kernel, tail], [tail.T, -1e-9 * np.eye(size)]])
@@ -55,8 +67,8 @@ class Interpolation:
 
     def __call__(self, features: Array) -> Array:
         """What is expected at each row."""
-        kernel = squared_distances(features, self._features) ** 1.5
-        found: Array = kernel @ self._weights + self._tail[0] + (features - self._mean) @ self._tail[1:]
+        kernel = _cubed(squared_distances(features, self._features))
+        found: Array = (kernel * self._weights).sum(1) + self._tail[0] + (features - self._mean) @ self._tail[1:]
         return found
 
 
@@ -85,7 +97,11 @@ class Quadratic:
         low = float(losses.min())
         spread = float(losses.max()) - low or 1.0
         root = np.sqrt(weights)
-        solved = np.linalg.lstsq(table * root[:, None], (losses - low) / spread * root, rcond=1e-12)[0]
+        width = table.shape[1]
+        rows = np.vstack([table * root[:, None], _RIDGE * np.eye(width)])
+        q, r = np.linalg.qr(rows)
+        target = np.concatenate([(losses - low) / spread * root, np.zeros(width)])
+        solved = np.linalg.solve(r, (q * target[:, None]).sum(0))
         self.gradient: Array = solved[1 : n + 1] / scale
         hessian = np.diag(solved[n + 1 : 2 * n + 1])
         if full:
@@ -96,26 +112,26 @@ class Quadratic:
 
     def minimiser(self, low: Array, high: Array) -> Array:
         """The lowest offset found between two corners: a damped Newton step, then one coordinate at a time."""
-        n = len(low)
+        n, rows = len(low), self.hessian
         half = np.maximum(np.minimum(-low, high), 1e-12) if (low < 0).all() and (high > 0).all() else high - low
         best, value = np.zeros(n), 0.0
         for start in self._starts(low, high, half):
             x = start.copy()
             slope = self.gradient + self.hessian @ x
-            for _ in range(30):
+            for _ in range(_SWEEPS):
                 moved = 0.0
                 for k in range(n):
-                    curve = self.hessian[k, k]
+                    curve = rows[k, k]
                     if curve > 1e-12:
                         to = min(max(x[k] - slope[k] / curve, low[k]), high[k])
                     else:
                         to = low[k] if slope[k] > 0 else high[k]
                     step = to - x[k]
                     if step:
-                        slope = slope + step * self.hessian[k]
+                        slope += step * rows[k]
                         x[k] = to
                         moved = max(moved, abs(step) / (high[k] - low[k] + 1e-300))
-                if moved < 1e-6:
+                if moved < 1e-4:
                     break
             found = float(self.gradient @ x + 0.5 * x @ self.hessian @ x)
             if found < value:
@@ -127,7 +143,7 @@ class Quadratic:
         curves, axes = np.linalg.eigh(self.hessian)
         largest = max(float(np.abs(curves).max()), 1e-300)
         slope = axes.T @ self.gradient
-        for damping in (1e-10, 1e-4, 1e-1):
+        for damping in (1e-9, 1e-2):
             step = axes @ (-slope / np.maximum(np.abs(curves), damping * largest))
             over = max(float((np.abs(step) / np.maximum(half, 1e-12)).max()), 1.0)
             starts.append(np.clip(step / over, low, high))

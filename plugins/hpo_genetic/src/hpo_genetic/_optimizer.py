@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar
 
 from hpo_core import ConfigurationError, Observer, Params
@@ -76,8 +77,10 @@ class GeneticOptimizer(_Optimizer):
         super().optimize(params)
 
     def _n_trials(self) -> int | None:
-        own = self.__dict__
-        return int(own["generations"] * own["num_demes"] * own["pop_size"])
+        counts = [self.__dict__[name] for name in ("generations", "num_demes", "pop_size")]
+        if all(type(count) is int and count > 0 for count in counts):
+            return int(math.prod(counts))
+        return None  # The options are refused with a message of their own.
 
     def _observers(self) -> list[Observer]:
         own = self.__dict__

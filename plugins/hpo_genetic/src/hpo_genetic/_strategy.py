@@ -20,7 +20,7 @@ from hpo_genetic._model import Interpolation, Quadratic, nearest, squared_distan
 from hpo_genetic._options import GeneticOptions
 
 DEFAULTS_TAG = "deme1_ind0"
-_FRESH = 60
+_FRESH = 30
 """Tries to breed a point that was not evaluated before."""
 _COUNTABLE = 200_000
 """Finite spaces up to this size are walked through when breeding finds nothing new."""
@@ -169,7 +169,7 @@ class GeneticStrategy(Strategy):
             self._scouts -= 1
             return self._scout(), {"by": "scout", "at": self._phase}
         arm = self._choose(rng)
-        if attempt > 20:
+        if attempt > 2:
             arm = "bred"
         if arm == "differential" and len(deme.members) >= 4:
             point, scale, chance = self._differential(deme)
@@ -200,7 +200,9 @@ class GeneticStrategy(Strategy):
 
     def _scout(self) -> dict[str, Value]:
         """A place to go on from when the neighbourhood of the best is exhausted: far away, or a jump from the best."""
-        if self._phase % 2 or self._best is None:
+        if self._phase % 3 == 1 and (found := self._quadratic(0, wide=True)) is not None:
+            return found
+        if self._phase % 3 == 2 or self._best is None:
             return self._founder()
         rng = self.rng
         vector = [
@@ -234,7 +236,7 @@ class GeneticStrategy(Strategy):
         steps = first.steps.varied(rng)
         child = self._breeding.cross(first.values, second.values, rng)
         rate = self._breeding.mutation_rate
-        if rate and rng.random() < _THROUGHOUT + 0.01 * attempt:
+        if rate and rng.random() < _THROUGHOUT + 0.02 * attempt:
             rate = 1.0
         point = self.space.complete(child, rng)
         if rate:
@@ -340,9 +342,12 @@ class GeneticStrategy(Strategy):
         points = [codec.point(row.tolist(), self.rng) for row in made]
         return np.array([codec.vector(point) for point in points]), points
 
-    def _quadratic(self, attempt: int) -> dict[str, Value] | None:
-        """Where a quadratic function through the results around the best has its minimum."""
-        best, codec, rng = self._focus or self._best, self._codec, self.rng
+    def _quadratic(self, attempt: int, *, wide: bool = False) -> dict[str, Value] | None:
+        """Where a quadratic function through the results around the best has its minimum.
+
+        A wide one goes through results all over the space, and shows where a landscape of many valleys is deepest.
+        """
+        best, codec, rng = (not wide and self._focus) or self._best, self._codec, self.rng
         if best is None:
             return None
         vectors, _, losses = self._archive.tables()
@@ -359,17 +364,17 @@ class GeneticStrategy(Strategy):
         if n == 0 or len(rows) < 2 * n + 3:
             return None
         table = vectors[np.ix_(rows, axes)] - centre[axes]
-        wanted = min(int(1.6 * (n + 1) * (n + 2) / 2) + 2 * n, 400) if n <= 24 else 6 * n
-        order = nearest(table, np.zeros(n), wanted)
+        wanted = min(int(1.25 * (n + 1) * (n + 2) / 2) + n, 400) if n <= 24 else 6 * n
+        order = _thinned(table, losses[rows]) if wide else nearest(table, np.zeros(n), wanted)
         offsets, values = table[order], losses[rows[order]]
         ranks = np.argsort(np.argsort(values, kind="stable"), kind="stable")
         weights = 1.0 + 19.0 * (1.0 - ranks / len(ranks)) ** 2
         model = Quadratic(offsets, _tame(values, False, keep=0.9), weights)
-        reach = self._newton
+        reach = 1.0 if wide else self._newton
         low = np.maximum(-reach, -centre[axes])
         high = np.minimum(reach, 1.0 - centre[axes])
         step = model.minimiser(low, high)
-        blur = 0.02 * reach * (attempt > 0) + 0.2 * reach * min(len(self._pending), 10) / 10.0
+        blur = 0.0 if wide else 0.02 * reach * (attempt > 0) + 0.2 * reach * min(len(self._pending), 10) / 10.0
         if blur:
             step = step + np.array([rng.gauss(0.0, blur) for _ in range(n)])
         made = centre.copy()
@@ -418,7 +423,7 @@ class GeneticStrategy(Strategy):
             if self._stale > 12 + 5 * self._codec.size + len(self._pending):
                 self._phase, self._stale, self._focus = self._phase + 1, 0, None
                 self._radius, self._newton, self._good, self._bad = 0.2, 0.1, 0, 0
-                self._scouts = self._codec.size if self._phase % 2 else 1
+                self._scouts = self._codec.size if self._phase % 3 == 2 else 1
         members = self._demes[homes[0]].members
         rank = sum(1 for one in members[:16] if one.loss <= loss)
         reward = 1.0 if better else 0.3 * max(0.0, 1.0 - rank / 8.0)
@@ -499,6 +504,17 @@ def _tame(losses: Array, ranks: bool, *, keep: float = 0.5) -> Array:
         middle = float(losses.max())
     clipped: Array = np.minimum(losses, middle)
     return (clipped - low) / ((middle - low) or 1.0)
+
+
+def _thinned(points: Array, losses: Array) -> Array:
+    """Rows of good points that are well apart, so that no valley counts more than another."""
+    apart = 0.003 * points.shape[1]
+    left = np.argsort(losses, kind="stable")[: max(20, (3 * len(losses)) // 4)]
+    kept: list[int] = []
+    while len(left) and len(kept) < 250:
+        kept.append(int(left[0]))
+        left = left[((points[left] - points[left[0]]) ** 2).sum(1) > apart]
+    return np.array(kept)
 
 
 def _spread(values: Array) -> Array:
