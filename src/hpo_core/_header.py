@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from hpo_core import registry
-from hpo_core._fingerprint import differences as file_differences
 from hpo_core._fingerprint import fingerprint
 from hpo_core._options import build_options, options_to_json
 from hpo_core._words import did_you_mean
@@ -103,7 +102,7 @@ def changes(
     Args:
         header: the recorded study's.
         params: the space now; None: as recorded.
-        evaluator: the evaluator now, its program's files too; None: as recorded.
+        evaluator: the evaluator now; None: as recorded.
         strategy: name and options now; None: as recorded.
     """
     found = [] if params is None else Params.from_json(header["params"]).difference(params)
@@ -114,7 +113,6 @@ def changes(
             for key in _MEANING
             if recorded.get(key) != now.get(key)
         ]
-        found += file_differences(header["sources"], fingerprint(evaluator.cmd, evaluator.src_path))
     if strategy is not None:
         found += [
             f"strategy {key}: recorded {header['strategy'][key]!r}, now {strategy[key]!r}"

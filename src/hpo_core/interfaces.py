@@ -247,7 +247,7 @@ class Launcher(Plugin):
 
     @abstractmethod
     def close(self) -> None:
-        """Kill whatever still runs and give back all resources; no event follows."""
+        """Kill whatever still runs and give back all resources; no event follows. Harmless when called again."""
 
 
 @frozen

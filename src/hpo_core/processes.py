@@ -130,12 +130,15 @@ class ProcessLauncher(Launcher):
         return evaluation.command if words is None else shlex.join(words)
 
     def close(self) -> None:
+        if self._null < 0:
+            return
         for process in self._running.values():
             _signal_group(process.pid, signal.SIGKILL)
         for process in list(self._running.values()):
             _reap(process.pid)
             self._forget(process)
         os.close(self._null)
+        self._null = -1
         if self._guard is not None:
             _processes.sweep("HPO_SESSION", self._session, 0.0)
             pid, pipe = self._guard

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from hpo_core import registry
-from hpo_core._fingerprint import fingerprint
+from hpo_core._fingerprint import differences, fingerprint
 from hpo_core._header import (
     changes,
     check_budget,
@@ -131,7 +131,7 @@ class Study(Results):
             if not allow_changes:
                 now = changes(read_header(path), params=params, evaluator=evaluator, strategy=header["strategy"])
                 refuse_changes(path, now)
-            self._open(path, evaluator, chosen, observers, allow_changes=allow_changes)
+            self._open(path, evaluator, chosen, observers, budget=header["budget"], allow_changes=allow_changes)
             return
         params.check()
         self._assemble(header, params, evaluator, chosen, observers)
@@ -238,10 +238,10 @@ class Study(Results):
         """Refuse a changed command or program, unless that is allowed or there is no result yet to mix with."""
         assert self.evaluator is not None  # noqa: S101 - for the type checker
         recorded = self._ledger.sources if self._ledger.sources is not None else self._header["sources"]
-        header = {**self._header, "sources": recorded}
-        if self._check_changes and len(self._ledger.history.order):
-            refuse_changes(self.directory, changes(header, evaluator=self.evaluator))
         now = fingerprint(self.evaluator.cmd, self.evaluator.src_path)
+        if self._check_changes and len(self._ledger.history.order):
+            found = changes(self._header, evaluator=self.evaluator)
+            refuse_changes(self.directory, [*found, *differences(recorded, now)])
         if now != recorded:
             self._ledger.note("sources", sources=now)
             self._ledger.sources = now
@@ -259,8 +259,10 @@ class Study(Results):
         Returns:
             the trial, recorded; or None when the strategy waits for a `tell` (see `done`) or the budget is spent.
         """
-        if self.budget.n_trials is not None and self._ledger.asked >= self.budget.n_trials:
-            return None
+        if self.budget.n_trials is not None:
+            self._outlook.trials_left = self.budget.n_trials - self._ledger.asked
+            if self._outlook.trials_left <= 0:
+                return None
         if self._ledger.queued:
             trial = self._ledger.next_queued()
         else:

@@ -115,6 +115,14 @@ def test_more_trials_may_be_asked_for_and_the_total_time_is_cumulative(tmp_path:
         assert study.budget.n_trials == 5
 
 
+def test_resume_if_exists_takes_the_budget_that_is_asked_for_now(tmp_path: Path) -> None:
+    for n_trials in (2, 4):
+        with hpo.Study(space(), n_trials=n_trials, directory=tmp_path / "s", resume_if_exists=True) as study:
+            while (trial := study.ask()) is not None:
+                study.tell(trial, 1.0)
+            assert len(study.trials) == n_trials
+
+
 def test_a_changed_program_is_refused_with_its_name_unless_allowed(tmp_path: Path, program: Program) -> None:
     evaluator = hpo.Evaluator(program("print('FoM: 1')"), workload_manager="local")
     with hpo.Study(space(), evaluator, n_trials=1, seed=1, directory=tmp_path / "s") as study:
