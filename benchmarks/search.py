@@ -57,7 +57,6 @@ def one_run(job: tuple[str, str, str, int, int, int]) -> dict[str, Any]:
         "job": job,
         "problem": problem.name,
         "best": {str(budget): best_so_far(losses, budget) for budget in BUDGETS if budget <= most},
-        "repeats": None,
         "reference": reference,
         "optimum": problem.optimum,
         "floor": problem.floor,
@@ -229,10 +228,10 @@ def with_workers(problem: Problem, seed: int, workers: int, budget: int, **optio
     return {"best": best, "utilisation": busy / (workers * last), "makespan": now}
 
 
-def _worker_run(job: tuple[str, int, int, int, bool]) -> dict[str, Any]:
-    which, index, seed, workers, synchronous = job
+def _worker_run(job: tuple[str, int, int, int, bool, tuple[int, ...]]) -> dict[str, Any]:
+    which, index, seed, workers, synchronous, dimensions = job
     os.nice(5)
-    problem = problems(which, seed=seed)[index]
+    problem = problems(which, dimensions, seed=seed)[index]
     found = with_workers(problem, seed, workers, 1024, synchronous=synchronous)
     rng = random.Random(f"reference {seed}")
     reference = statistics.median(problem.loss(problem.space.draw(rng)) for _ in range(100))
@@ -244,10 +243,11 @@ def _worker_run(job: tuple[str, int, int, int, bool]) -> dict[str, Any]:
 
 def workers(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     """How busy 64 and 256 workers are, and what the search loses by them."""
-    count = len(problems(arguments.set))
+    dimensions = tuple(arguments.worker_dimensions)
+    count = len(problems(arguments.set, dimensions))
     seeds = min(arguments.seeds, arguments.worker_seeds)
     kinds = [(1, False), (64, False), (64, True), (256, False), (256, True)]
-    jobs = [(arguments.set, i, s, w, sync) for s in range(seeds) for i in range(count) for w, sync in kinds
+    jobs = [(arguments.set, i, s, w, sync, dimensions) for s in range(seeds) for i in range(count) for w, sync in kinds
             if not (sync and i)]  # fmt: skip
     with ProcessPoolExecutor(arguments.processes) as pool:
         runs = list(pool.map(_worker_run, jobs))
@@ -293,6 +293,7 @@ def main() -> None:
     parser.add_argument("--parts", default=",".join(PARTS), help=f"some of {', '.join(PARTS)}")
     parser.add_argument("--seeds", type=int, default=15)
     parser.add_argument("--worker-seeds", type=int, default=5, help="seeds of the part 'workers'")
+    parser.add_argument("--worker-dimensions", type=lambda text: [int(one) for one in text.split(",")], default=[5, 10])
     parser.add_argument("--budgets", type=lambda text: [int(one) for one in text.split(",")], default=list(BUDGETS))
     parser.add_argument("--tpe-budget", type=int, default=256, help="TPE takes minutes a run beyond this")
     parser.add_argument("--algorithms", default=",".join(ALGORITHMS), help="some of the names in the tables")

@@ -230,7 +230,7 @@ def test_one_huge_figure_of_merit_does_not_flatten_selection():
 
 
 def test_no_point_is_evaluated_twice():
-    drive = Drive(SPACE, num_demes=2, pop_size=6).run(150, workers=7)
+    drive = Drive(SPACE, num_demes=2, pop_size=6).run(100, workers=7)
     keys = [drive.space.key(values) for values in drive.values]
     assert len(set(keys)) == len(keys)
 
@@ -352,7 +352,7 @@ def test_state_goes_on_exactly_after_many_results():
     space = [["--x", 0.5, (0.0, 1.0)], ["--y", 0.5, (0.0, 1.0)]]
     drive = Drive(space, num_demes=1, pop_size=10)
     rng = random.Random(1)
-    for number in range(2, 900):
+    for number in range(2, 800):
         values = drive.space.draw(rng)
         trial = hpo.Trial(number, values, tag=f"point{number}")
         drive.strategy.tell(trial, ended(trial, values["--x"]))
@@ -360,5 +360,5 @@ def test_state_goes_on_exactly_after_many_results():
     other = Drive(space, num_demes=1, pop_size=10)
     other.strategy.set_state(json.loads(text))
     drive.open, other.open = [], []
-    assert drive.run(60, of=lambda v: v["--x"]).values == other.run(60, of=lambda v: v["--x"]).values
+    assert drive.run(20, of=lambda v: v["--x"]).values == other.run(20, of=lambda v: v["--x"]).values
     assert len(drive.strategy._archive) <= 751

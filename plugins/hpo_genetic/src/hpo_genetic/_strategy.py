@@ -25,6 +25,7 @@ _FRESH = 30
 _COUNTABLE = 200_000
 """Finite spaces up to this size are walked through when breeding finds nothing new."""
 _PENDING = 2048
+"""Running trials that are remembered; only a driver that loses trials has more."""
 _THROUGHOUT = 0.2
 """Share of bred children whose hyperparameters are all mutated, as in the original."""
 _MEMORY = 0.97
@@ -38,7 +39,25 @@ _ARMS = ("bred", "differential", "screened", "quadratic")
 
 
 class GeneticStrategy(Strategy):
-    """Demes of individuals that breed as results come in."""
+    """Demes of individuals that breed as results come in.
+
+    Each ask makes one child, for the demes in turn, by one of four operators; how often each is used follows from what
+    its last children were worth, and all keep a share.
+
+    - ``bred``: the documented one. Parents are chosen by tournaments within the deme, hyperparameters come from either
+      by `crossover_rate`, and mutate by `mutation_rate`; one child in five is mutated throughout.
+    - ``differential``: differential evolution among the members of the deme.
+    - ``screened``: many variations of the best, of which a model of all results likes one best.
+    - ``quadratic``: where a quadratic function through the results around the best is lowest.
+
+    The first individuals are spread over the space; breeding begins with the first results. When nothing near the best
+    has become better for long, the models look elsewhere: where the landscape as a whole is deepest, in a part of the
+    space chosen at random, or a jump away from the best. What is kept is bounded, except for the set of points that
+    were evaluated (some bytes each).
+
+    Nothing but ranks decides which individuals survive and breed, failures do not, and no point is proposed twice
+    unless `allow_duplicates` says so.
+    """
 
     name = "genetic"
     Options = GeneticOptions
