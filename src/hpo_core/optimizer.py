@@ -19,6 +19,9 @@ from hpo_core.trial import Value
 class Optimizer:
     """A front over `Study` with the seed's arguments; subclasses name a strategy and its options.
 
+    A plugin's front sets `strategy` and `_options`, and may override `_n_trials` (the budget) and `_log` (what writes a
+    log file).
+
     Args:
         evaluator: how to run the command.
         seed: for the random numbers; 0: a random one.
@@ -98,12 +101,15 @@ class Optimizer:
         return None
 
     def _observers(self) -> list[Observer]:
-        observers: list[Observer] = [TableLog(path) for path in self._log_files()]
+        observers = [self._log(path) for path in self._log_files()]
         if self.__dict__["verbose"]:
             from hpo_core.builtin.observers import Progress
 
             observers.append(Progress(sys.stdout))
         return observers
+
+    def _log(self, path: Path) -> Observer:
+        return TableLog(path)
 
     def _log_files(self) -> list[Path]:
         files = []

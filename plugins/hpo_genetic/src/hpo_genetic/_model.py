@@ -112,6 +112,11 @@ class Quadratic:
 
     def minimiser(self, low: Array, high: Array) -> Array:
         """The lowest offset found between two corners: a damped Newton step, then one coordinate at a time."""
+        if not self.full:  # Coordinates do not depend on each other.
+            curve = np.diag(self.hessian)
+            inside = np.clip(-self.gradient / np.where(curve > 1e-12, curve, 1.0), low, high)
+            below, above = (self.gradient * end + 0.5 * curve * end * end for end in (low, high))
+            return np.where(curve > 1e-12, inside, np.where(below < above, low, high))
         n, rows = len(low), self.hessian
         half = np.maximum(np.minimum(-low, high), 1e-12) if (low < 0).all() and (high > 0).all() else high - low
         best, value = np.zeros(n), 0.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any, ClassVar
 
 from hpo_core import ConfigurationError, Observer, Params
@@ -82,13 +83,9 @@ class GeneticOptimizer(_Optimizer):
             return int(math.prod(counts))
         return None  # The options are refused with a message of their own.
 
-    def _observers(self) -> list[Observer]:
+    def _log(self, path: Path) -> Observer:
         own = self.__dict__
-        logs: list[Observer] = [
-            DemeLog(path, num_demes=own["num_demes"], pop_size=own["pop_size"], gens_per_epoch=own["gens_per_epoch"])
-            for path in self._log_files()
-        ]
-        return [*logs, *(one for one in super()._observers() if getattr(one, "name", "") != "table-log")]
+        return DemeLog(path, num_demes=own["num_demes"], pop_size=own["pop_size"], gens_per_epoch=own["gens_per_epoch"])
 
 
 Optimizer = GeneticOptimizer

@@ -35,6 +35,10 @@ _PLAIN = (
     "scale", "chance",
 )  # fmt: skip
 """Attributes that are JSON values as they are."""
+_ALL_PAIRS = 16
+"""Dimensions up to which a quadratic function may have all its mixed terms."""
+_ANY_QUADRATIC = 60
+"""Dimensions up to which there is a quadratic function at all."""
 _ARMS = ("bred", "differential", "screened", "quadratic")
 
 
@@ -380,10 +384,10 @@ class GeneticStrategy(Strategy):
         axes = np.flatnonzero(moving)
         n = len(axes)
         rows = np.flatnonzero(same)
-        if n == 0 or len(rows) < 2 * n + 3:
+        if not 0 < n <= _ANY_QUADRATIC or len(rows) < 2 * n + 3:
             return None
         table = vectors[np.ix_(rows, axes)] - centre[axes]
-        wanted = min(int(1.25 * (n + 1) * (n + 2) / 2) + n, 400) if n <= 24 else 6 * n
+        wanted = min(int(1.25 * (n + 1) * (n + 2) / 2) + n, 400) if n <= _ALL_PAIRS else min(6 * n, 400)
         order = _thinned(table, losses[rows]) if wide else nearest(table, np.zeros(n), wanted)
         offsets, values = table[order], losses[rows[order]]
         ranks = np.argsort(np.argsort(values, kind="stable"), kind="stable")
