@@ -21,7 +21,7 @@ class Lock:
 
     Args:
         directory: the study's directory.
-        force: take it over whoever holds it.
+        force: take it over from an owner of whom nothing is known, such as one on another host.
 
     Raises:
         StudyLockedError: another driver holds it, on another host or alive on this one.
@@ -47,6 +47,9 @@ class Lock:
 
     def _take(self, own: Path, force: bool) -> None:
         if force:
+            holder = _read(self._path)
+            if holder and holder.get("pid") != os.getpid() and _alive(holder):
+                raise self._refusal(holder)
             os.replace(own, self._path)
             return
         for _ in range(20):
@@ -63,12 +66,7 @@ class Lock:
         if holder is None:
             return
         if not _gone(holder):
-            raise StudyLockedError(
-                f"{self._path.parent} is in use by process {holder.get('pid')} on {holder.get('host')} "
-                f"since {holder.get('since')}; if that driver is surely gone, "
-                f"go on with: hpo resume --force-lock {self._path.parent}",
-                owner=json.dumps(holder),
-            )
+            raise self._refusal(holder)
         aside = self._path.with_name(f"{NAME}.gone.{os.getpid()}.{time.monotonic_ns()}")
         try:
             os.rename(self._path, aside)
@@ -81,6 +79,14 @@ class Lock:
             pass
         finally:
             aside.unlink()
+
+    def _refusal(self, holder: dict[str, object]) -> StudyLockedError:
+        who = f"process {holder.get('pid')} on {holder.get('host')} since {holder.get('since')}"
+        if _alive(holder):
+            hint = f"it is alive; end it first: kill {holder.get('pid')}"
+        else:
+            hint = f"if that driver is surely gone, go on with: hpo resume --force-lock {self._path.parent}"
+        return StudyLockedError(f"{self._path.parent} is in use by {who}; {hint}", owner=json.dumps(holder))
 
     def release(self) -> None:
         """Give it up, unless somebody took it over by force."""
@@ -113,6 +119,11 @@ def _gone(owner: dict[str, object]) -> bool:
         return False
     pid = owner.get("pid")
     return not isinstance(pid, int) or _started(pid) != owner.get("started")
+
+
+def _alive(owner: dict[str, object]) -> bool:
+    """Whether the owner is surely alive: only known on its own host."""
+    return owner.get("host") == socket.gethostname() and not _gone(owner)
 
 
 def _started(pid: int) -> str:

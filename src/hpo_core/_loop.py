@@ -317,7 +317,8 @@ class Loop:
         running = self._prepare(trial, waiting.attempt, slots)
         try:
             if self._evaluator.src_path:
-                _workspace.prepare(Path(self._evaluator.src_path), Path(str(running.evaluation.directory)))
+                workspace = Path(str(running.evaluation.directory))
+                _workspace.prepare(Path(self._evaluator.src_path), workspace, self._study_id)
             if self._evaluator.checkpoint:
                 _workspace.make_checkpoint(running.evaluation.environment["HPO_CHECKPOINT"])
             if self._keeps_all:

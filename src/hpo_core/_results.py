@@ -71,8 +71,14 @@ class Results:
 
     @property
     def default_fom(self) -> float | None:
-        """The figure of merit of the default values; None where they were not evaluated or failed."""
+        """The figure of merit of the default values.
+
+        None where they were not evaluated or failed, or where not every flag of theirs has a default: what was
+        drawn is nothing to compare with.
+        """
         if self._ledger.baseline is None:
+            return None
+        if not set(self._ledger.trial(self._ledger.baseline).values) <= set(self.params.defaults):
             return None
         fom = self._ledger.history.fom(self._ledger.baseline)
         return None if math.isnan(fom) else fom

@@ -14,8 +14,33 @@ NOTES = ".hpo"
 """Folder in a workspace with ``command.sh``, ``stdout`` and ``stderr``."""
 
 
-def prepare(source: Path, workspace: Path) -> None:
-    """Copy the sources into a fresh workspace; what an earlier run left there is replaced.
+_STUDY = "study"
+"""File in `NOTES` with the id of the study that a workspace belongs to."""
+
+
+def belongs_to(workspace: Path) -> str:
+    """The id of the study that a workspace belongs to; empty where there is none."""
+    try:
+        return (workspace / NOTES / _STUDY).read_text().strip()
+    except OSError:
+        return ""
+
+
+def find(workspace: str, study_id: str) -> Path:
+    """Where a study's workspace is now: another study of the same `run_path` has moved it aside, or not."""
+    moved = _moved(Path(workspace), study_id)
+    return moved if moved.exists() else Path(workspace)
+
+
+def _moved(workspace: Path, study_id: str) -> Path:
+    return workspace.with_name(f"{workspace.name}~{study_id}")
+
+
+def prepare(source: Path, workspace: Path, study_id: str) -> None:
+    """Copy the sources into a fresh workspace.
+
+    What an interrupted attempt of the same study left there is replaced; another study's workspace is moved aside,
+    to ``<tag>~<study id>``.
 
     Links are kept as links, and the workspaces themselves are not copied when they lie inside the sources.
 
@@ -34,8 +59,13 @@ def prepare(source: Path, workspace: Path) -> None:
                 f"{workspace} exists and is no workspace of hpo-core: move it, or choose another run_path"
             )
         if workspace.exists():
-            shutil.rmtree(workspace)
+            owner = belongs_to(workspace)
+            if owner in ("", study_id):
+                shutil.rmtree(workspace)
+            else:
+                workspace.rename(_moved(workspace, owner))
         (workspace / NOTES).mkdir(parents=True)
+        (workspace / NOTES / _STUDY).write_text(study_id)
         shutil.copytree(source, workspace, symlinks=True, ignore=without_workspaces, dirs_exist_ok=True)
     except (OSError, shutil.Error) as error:
         raise LaunchError(f"cannot make the workspace {workspace} from {source}: {error}") from error

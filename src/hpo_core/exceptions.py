@@ -143,3 +143,7 @@ class StudyLockedError(JournalError):
 
 class StudyStopped(HpoError):
     """The study stopped because going on is pointless; everything so far is recorded."""
+
+
+class NoResultWarning(UserWarning):
+    """A study stopped, and every trial of it failed."""

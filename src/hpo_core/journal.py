@@ -78,6 +78,8 @@ class Journal:
             return
         data = b"".join(self._pending)
         start = self._size - len(data)
+        if os.fstat(self._fd).st_size != start:
+            raise JournalError(f"another driver has written to {self.path}; this one stops, and changed nothing of it")
         try:
             written = 0
             while written < len(data):

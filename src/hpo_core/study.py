@@ -35,7 +35,7 @@ from hpo_core.allocation import Slot
 from hpo_core.budget import Budget, StopReason
 from hpo_core.command import missing_program
 from hpo_core.evaluator import Evaluator
-from hpo_core.exceptions import ConfigurationError, HpoError, JournalError
+from hpo_core.exceptions import ConfigurationError, HpoError, JournalError, NoResultWarning
 from hpo_core.interfaces import Observer, Outlook, Strategy
 from hpo_core.journal import NAME as JOURNAL
 from hpo_core.journal import Journal, read
@@ -232,7 +232,20 @@ class Study(Results):
         finally:
             self._note_stop()
             self._observers.study_finished(self)
+        self._warn_without_result()
         return self
+
+    def _warn_without_result(self) -> None:
+        """Silence is no answer where every trial failed; `Progress` and the command line say it in their own way."""
+        failed = next((record for record in self.trials if record.state is State.FAILED), None)
+        if self.best_trial is not None or failed is None or failed.result is None:
+            return
+        warnings.warn(
+            f"no trial has a result; trial {failed.number} failed: {failed.result.message} "
+            f"(look at it: hpo show {self.directory} {failed.number})",
+            NoResultWarning,
+            stacklevel=3,
+        )
 
     def _note_changes(self) -> None:
         """Refuse a changed command or program, unless that is allowed or there is no result yet to mix with."""
@@ -257,11 +270,14 @@ class Study(Results):
         """The next trial, for a loop of your own: the defaults first, what was enqueued, then the strategy's.
 
         Returns:
-            the trial, recorded; or None when the strategy waits for a `tell` (see `done`) or the budget is spent.
+            the trial, recorded; or None: for good when `done` is True, else until the next `tell`.
+
+        A trial that was asked for and not told, before a crash too, is in `open_trials` and can be told any time.
         """
         if self.budget.n_trials is not None:
             self._outlook.trials_left = self.budget.n_trials - self._ledger.asked
             if self._outlook.trials_left <= 0:
+                self.done = True
                 return None
         if self._ledger.queued:
             trial = self._ledger.next_queued()
@@ -273,6 +289,11 @@ class Study(Results):
             trial = self._ledger.admit(answer, "strategy", told=self._ledger.told)
         self._ledger.flush()
         return trial
+
+    @property
+    def open_trials(self) -> list[Trial]:
+        """Trials that were asked for and have no result; also those of earlier sessions."""
+        return [self._ledger.trial(number) for number in self._ledger.history.open_numbers()]
 
     def tell(
         self,
@@ -295,6 +316,8 @@ class Study(Results):
         Raises:
             ConfigurationError: there is no such trial, or it has a result already.
         """
+        if fom is not None and (isinstance(fom, bool) or not isinstance(fom, (int, float))):
+            raise ConfigurationError(f"fom={fom!r} must be a number, or None for a failure")
         number = trial if isinstance(trial, int) else trial.number
         if not 1 <= number <= len(self.trials):
             raise ConfigurationError(f"there is no trial {number}: {len(self.trials)} were asked for")
@@ -331,6 +354,8 @@ class Study(Results):
         Raises:
             SpaceError: it is no valid point of the space.
         """
+        if not isinstance(fom, (int, float)) or not math.isfinite(fom):
+            raise ConfigurationError(f"fom={fom!r} must be a finite number: only a known result can be inserted")
         trial = self._ledger.admit(Proposal(self.params.canonical(values)), "inserted", told=self._ledger.told)
         self.tell(trial, fom, metrics=metrics)
         return trial
@@ -447,7 +472,7 @@ class Study(Results):
         self.stop_reason = None
         self.stop_detail = ""
         self.done = False
-        """Whether the strategy said that it will never propose again."""
+        """Whether `ask` will never give another trial: the strategy is done, or the budget is spent."""
         self._strategy_class = strategy
         slots = 1 if evaluator is None else max(evaluator.num_parallel_evals, evaluator.nodes, 1)
         self._outlook = Outlook(slots=slots, trials_left=self.budget.n_trials)

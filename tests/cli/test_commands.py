@@ -246,7 +246,7 @@ def test_status_while_it_runs_then_ctrl_c_then_resume(start, hpo, folder, train)
     refused = hpo("clean", "s")
     assert refused.status == 2
     assert f"process {process.pid}" in refused.err
-    assert "hpo resume --force-lock" in hpo("resume", "s").err
+    assert "end it first: kill" in hpo("resume", "s").err
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=20)
     assert process.returncode == 130, err

@@ -15,7 +15,7 @@ from hpo_core.exceptions import ConfigurationError
         ("-1:.5", {"range": [-1, 0.5]}),
         ("1.:10:int", {"range": [1.0, 10], "type": "integer"}),
         ("sgd,adam", {"values": ["sgd", "adam"]}),
-        ("1,2.5,true,x", {"values": [1, 2.5, True, "x"]}),
+        ("1,2.5,true,x", {"values": [1, 2.5, "true", "x"]}),
         ("sgd,adam:unordered:default=adam", {"values": ["sgd", "adam"], "ordered": False, "default": "adam"}),
         ("'a:b,c',\"d\"", {"values": ["a:b,c", "d"]}),
         ("it's,ok", {"values": ["it's", "ok"]}),

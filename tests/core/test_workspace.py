@@ -120,7 +120,7 @@ def test_notes_keep_output_and_a_script_that_does_it_again(search, source):
     search("./show --name 'a b'", params=[["--x", 5, (0, 9)], ["--w", "it's", ["it's", "$HOME"]]], src_path="source")
     for number in (1, 2, 3):
         notes = Path(f"run/point{number}/.hpo")
-        assert sorted(path.name for path in notes.iterdir()) == ["command.sh", "stderr", "stdout"]
+        assert sorted(path.name for path in notes.iterdir()) == ["command.sh", "stderr", "stdout", "study"]
         assert (notes / "stderr").read_text() == "warning: nothing\n"
         clean = {name: text for name, text in os.environ.items() if not name.startswith("HPO_")}
         again = subprocess.run([(notes / "command.sh").absolute()], cwd="/", env=clean, capture_output=True, text=True)

@@ -163,3 +163,18 @@ def test_the_durable_policy_syncs_once_a_flush(tmp_path: Path, monkeypatch: pyte
         journal.flush()
     journal.close()
     assert len(synced) == 3
+
+
+def test_a_second_writer_is_noticed_and_overwrites_nothing(tmp_path: Path) -> None:
+    first, second = Journal(tmp_path), Journal(tmp_path)
+    first.append({"n": 1})
+    first.flush()
+    second.append({"n": 2, "pad": "x" * 50})
+    with pytest.raises(JournalError, match="another driver has written"):
+        second.flush()
+    assert [line.record for line in read(tmp_path)] == [{"n": 1}]
+    first.append({"n": 3})
+    first.flush()
+    assert [line.record["n"] for line in read(tmp_path)] == [1, 3]
+    first.close()
+    second.close()

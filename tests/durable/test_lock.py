@@ -17,7 +17,6 @@ def test_a_second_driver_is_refused_and_told_who_holds_it_and_how_to_override(tm
     with pytest.raises(StudyLockedError) as caught:
         Lock(tmp_path)
     assert f"process {os.getpid()}" in str(caught.value)
-    assert f"hpo resume --force-lock {tmp_path}" in str(caught.value)
     assert json.loads(caught.value.owner)["pid"] == os.getpid()
     lock.release()
     Lock(tmp_path).release()
@@ -38,7 +37,7 @@ def test_the_lock_of_a_dead_process_of_this_host_is_taken_over(tmp_path: Path) -
 def test_the_lock_of_another_host_is_not_taken_over(tmp_path: Path) -> None:
     (tmp_path / NAME).write_text(json.dumps({"host": "elsewhere", "pid": 1, "started": "0", "since": "then"}))
     assert holder(tmp_path) == "process 1 on elsewhere since then"
-    with pytest.raises(StudyLockedError, match="elsewhere"):
+    with pytest.raises(StudyLockedError, match=f"elsewhere.*hpo resume --force-lock {tmp_path}"):
         Lock(tmp_path)
     taken = Lock(tmp_path, force=True)
     assert f"process {os.getpid()}" in (holder(tmp_path) or "")
@@ -78,3 +77,28 @@ def test_of_many_drivers_at_once_exactly_one_gets_it(tmp_path: Path) -> None:
     for driver in drivers:
         driver.communicate("")
     assert sorted(answers) == ["got it"] + ["refused"] * 5
+
+
+def test_a_live_driver_of_this_host_is_not_overridden_even_by_force(tmp_path: Path) -> None:
+    holding = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert holding.stdout.readline() == "held\n"
+    for force in (False, True):
+        with pytest.raises(
+            StudyLockedError, match=f"process {holding.pid}.*is alive; end it first: kill {holding.pid}"
+        ):
+            Lock(tmp_path, force=force)
+    holding.communicate("")
+    Lock(tmp_path).release()
+
+
+HOLD = """
+import sys
+from pathlib import Path
+from hpo_core._lock import Lock
+lock = Lock(Path(sys.argv[1]))
+print("held", flush=True)
+sys.stdin.read()
+lock.release()
+"""

@@ -12,7 +12,7 @@ from attrs import frozen
 from hpo_core import condition
 from hpo_core._words import did_you_mean
 from hpo_core.cli._description import Description
-from hpo_core.cli._grammar import parse_condition, parse_domain
+from hpo_core.cli._grammar import as_written, parse_condition, parse_domain
 from hpo_core.evaluator import Evaluator
 from hpo_core.exceptions import (
     ConfigurationError,
@@ -112,7 +112,7 @@ def _element(description: Description, flag: str, entry: Any) -> list[Any]:
         domain = _range(description, path, entry) if "range" in entry else _values(description, path, entry)
     except SpaceError as error:
         raise description.mistake((*path, _culprit(str(error), entry)), str(error)) from error
-    element = [flag, entry["default"], domain] if "default" in entry else [flag, domain]
+    element = [flag, as_written(entry["default"]), domain] if "default" in entry else [flag, domain]
     try:
         Params([element])
     except SpaceError as error:
@@ -141,7 +141,11 @@ def _values(description: Description, path: Sequence[str], entry: Mapping[str, A
     for key in ("log", "step", "type"):
         if key in entry:
             raise description.mistake((*path, key), "goes with range; values are used as they are written")
-    return Values(entry["values"], ordered=entry.get("ordered", True))
+    values = entry["values"]
+    return Values(
+        [as_written(value) for value in values] if isinstance(values, list) else values,
+        ordered=entry.get("ordered", True),
+    )
 
 
 def _culprit(message: str, entry: Mapping[str, Any]) -> str:

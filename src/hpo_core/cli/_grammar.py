@@ -48,8 +48,13 @@ def parse_domain(body: str) -> dict[str, Any]:
         return table | _range_words(fields[2:])
     if len(fields) > 1 and _is_number(fields[0]) and "," not in fields[0] and not _is_list_word(fields[1]):
         raise ConfigurationError(f"'{fields[1]}' is no number; a range is LOW:HIGH")
-    table = {"values": [parse_value(item) for item in _split(fields[0], ",")]}
+    table = {"values": [as_written(parse_value(item)) for item in _split(fields[0], ",")]}
     return table | _list_words(fields[1:])
+
+
+def as_written(value: Any) -> Any:
+    """A value as it stands on the command line: TOML's true and false are those words, not Python's."""
+    return str(value).lower() if isinstance(value, bool) else value
 
 
 def parse_condition(text: str) -> dict[str, Any]:

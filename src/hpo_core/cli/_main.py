@@ -99,7 +99,10 @@ def _run(arguments: Sequence[str] | None) -> int:
 @contextmanager
 def _plain_warnings() -> Iterator[None]:
     """Warnings as one line for people, without the place in the source."""
+    from hpo_core.exceptions import NoResultWarning
+
     with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NoResultWarning)  # said in the report
         warnings.showwarning = _show_warning
         yield
 

@@ -118,11 +118,15 @@ def _describe(words: Sequence[str], behind: Sequence[str] | None, settings: Sequ
     if len(words) > 1:
         raise click.UsageError(f"put the command behind --: hpo run [OPTIONS] -- {shlex.join(words)}")
     description = Description.from_file(words[0]) if words else Description()
+    given: set[str] = set()
     for text in options.pop("param"):
         try:
             flag, table = parse_param(text)
         except ConfigurationError as error:
             raise ConfigurationError(f"--param {text!r}: {error}") from error
+        if flag in given:
+            raise ConfigurationError(f"--param {text!r}: {flag} is given twice")
+        given.add(flag)
         description.set(("params", flag), table, f"--param {text!r}")
     for option, (key, _) in list(_SPACE_OPTIONS.items())[1:]:
         for text in options.pop(option):

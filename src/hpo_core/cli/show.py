@@ -83,6 +83,7 @@ def _ending(finished: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 def _places(view: StudyView, number: int, attempts: int, *, driven: bool) -> Iterator[tuple[str, str]]:
     """Where the files of each attempt are, as far as they are there."""
     from hpo_core._plan import plan, width
+    from hpo_core._workspace import find
 
     if view.evaluator is None:
         return
@@ -92,9 +93,12 @@ def _places(view: StudyView, number: int, attempts: int, *, driven: bool) -> Ite
         evaluation, kept = plan(
             view.evaluator, view.directory, view.id, trial, attempt, (), width(view.evaluator, trial)
         )
+        paths = [Path(kept.stdout), Path(kept.stderr), Path(kept.script)]
         if evaluation.directory is not None:
-            yield "workspace", shlex.quote(evaluation.directory)
-        found += [str(path) for path in (kept.stdout, kept.stderr, kept.script) if Path(path).exists()]
+            workspace = find(evaluation.directory, view.id)
+            paths = [workspace / path.relative_to(evaluation.directory) for path in paths]
+            yield "workspace", shlex.quote(str(workspace))
+        found += [str(path) for path in paths if path.exists()]
     if found:
         yield "files", "\n".join(found)
     elif not driven:
