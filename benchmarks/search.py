@@ -126,7 +126,8 @@ def worse_than_random(runs: Sequence[dict[str, Any]], budget: int) -> list[str]:
         return ["(not tested: scipy is absent)"]
     by: dict[str, dict[str, list[float]]] = {}
     for run in runs:
-        by.setdefault(run["problem"], {}).setdefault(run["job"][2], []).append(run["regret"][str(budget)])
+        if str(budget) in run["regret"]:
+            by.setdefault(run["problem"], {}).setdefault(run["job"][2], []).append(run["regret"][str(budget)])
     return [
         name
         for name, found in by.items()
