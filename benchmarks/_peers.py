@@ -211,6 +211,7 @@ def installed(name: str) -> str | None:
 def search(name: str, problem: Problem, budget: int, seed: int) -> list[float]:
     """The losses of one run, in order; shorter than the budget only where the algorithm gave up."""
     logging.disable(logging.WARNING)
+    warnings.simplefilter("ignore")
     meter = Meter(problem, budget, seed)
     try:
         ALGORITHMS[name][1](meter, seed)

@@ -21,8 +21,8 @@ def number(value: float) -> str:
 
 
 def to_beat(study: Study | Results) -> float | None:
-    """The figure of merit of the defaults; None without a result of theirs, and where no flag has a default."""
-    return study.default_fom if study.params.defaults else None
+    """The figure of merit of the defaults; None where there is nothing to compare with."""
+    return study.default_fom
 
 
 def factor(best: float | None, default: float | None, *, maximize: bool) -> float | None:

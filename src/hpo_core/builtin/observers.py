@@ -50,7 +50,7 @@ class Progress(Observer):
         self._total = study.budget.n_trials
         self._timeout_s = study.budget.timeout_s
         self._default = to_beat(study)
-        self._has_defaults = bool(study.params.defaults)
+        self._defaults = set(study.params.defaults)
         best = study.best_trial
         self._best = None if best is None else (best.number, best.fom)
         self._failures: dict[Failure, int] = dict(study.trials.failures())
@@ -60,6 +60,7 @@ class Progress(Observer):
         self._running: set[int] = set()
         self._elapsed_before = study.elapsed_s
         self._began: float | None = None
+        self._last_end_s = 0.0
         self._every = max(1, -(-self._total // _LINES)) if self._total else _EVERY
         if _is_terminal(self._out):
             self._start_display()
@@ -75,8 +76,9 @@ class Progress(Observer):
     def trial_finished(self, trial: Trial, result: Result) -> None:
         self._running.discard(trial.number)
         self._over += 1
+        self._last_end_s = 0.0 if self._began is None else time.monotonic() - self._began
         if result.ok:
-            if trial.origin == "baseline" and self._has_defaults:
+            if trial.origin == "baseline" and set(trial.values) <= self._defaults:
                 self._default = result.fom
             if self._best is None or self._is_better(result.fom, self._best[1]):
                 self._best = trial.number, result.fom
@@ -113,7 +115,8 @@ class Progress(Observer):
     def _counts(self) -> str:
         total = f" of {self._total}" if self._total else ""
         failed = sum(self._failures.values()) - self._failures.get(Failure.CANCELLED, 0)
-        return f"done {self._over}{total}, running {len(self._running)}, failed {failed}{by_class(self._failures)}"
+        done = self._over - sum(self._failures.values())
+        return f"done {done}{total}, running {len(self._running)}, failed {failed}{by_class(self._failures)}"
 
     def _so_far(self) -> str:
         number, fom = self._best or (None, None)
@@ -130,7 +133,8 @@ class Progress(Observer):
         here_s = time.monotonic() - self._began
         limits = []
         if self._total and self._over > self._over_before:
-            limits.append((self._total - self._over) * here_s / (self._over - self._over_before))
+            each_s = self._last_end_s / (self._over - self._over_before)
+            limits.append((self._total - self._over) * each_s - (here_s - self._last_end_s))
         if self._timeout_s is not None:
             limits.append(self._timeout_s - self._elapsed_before - here_s)
         if limits:
