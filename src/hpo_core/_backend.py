@@ -39,6 +39,7 @@ class Backend:
         self.chosen: tuple[str, ...] = ()
         self._acquired = False
         self._in_use = False
+        self._pid = os.getpid()
         _OPEN.add(self)
 
     @classmethod
@@ -122,6 +123,8 @@ class Backend:
     def close(self) -> None:
         """Give the allocation back."""
         _OPEN.discard(self)
+        if os.getpid() != self._pid:
+            return  # a forked process owns nothing
         if self._acquired:
             self._acquired = False
             self.manager.release()

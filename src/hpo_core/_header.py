@@ -59,7 +59,7 @@ def make_header(
         "sync": sync,
         "params": params.to_json(),
         "evaluator": None if evaluator is None else evaluator.to_json(),
-        "sources": {} if evaluator is None else fingerprint(evaluator.cmd, evaluator.src_path),
+        "sources": {} if evaluator is None else fingerprint(evaluator.cmd, evaluator.src_path, evaluator.run_path),
     }
 
 

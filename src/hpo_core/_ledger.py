@@ -194,7 +194,7 @@ class Ledger(Record):
         Everything must be flushed and told, and no other thread may use the strategy.
         """
         done = len(self.history.order)
-        if done - self._snapshot_at < every or not self._sound:
+        if done - self._snapshot_at < every or not self._sound or self._untold:
             return
         self._snapshot_at = done
         state = {

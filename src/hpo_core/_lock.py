@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from hpo_core import _processes
-from hpo_core.exceptions import StudyLockedError
+from hpo_core.exceptions import JournalError, StudyLockedError
 
 NAME = "lock"
 
@@ -39,9 +39,12 @@ class Lock:
             }
         )
         own = self._path.with_name(f"{NAME}.{socket.gethostname()}.{os.getpid()}.{time.monotonic_ns()}")
-        own.write_text(self._text)
+        self._pid = os.getpid()
         try:
+            own.write_text(self._text)
             self._take(own, force)
+        except OSError as error:
+            raise JournalError(f"cannot lock {directory}: {error.strerror}") from error
         finally:
             own.unlink(missing_ok=True)
 
@@ -90,6 +93,8 @@ class Lock:
 
     def release(self) -> None:
         """Give it up, unless somebody took it over by force."""
+        if os.getpid() != self._pid:
+            return  # a forked process owns nothing
         try:
             if self._path.read_text() == self._text:
                 self._path.unlink()

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from attrs import mutable
+from attrs import evolve, mutable
 
 from hpo_core import _workspace
 from hpo_core import events as ev
@@ -225,7 +225,7 @@ class Loop:
         """What an earlier driver left open is confirmed ended and runs again, as a new attempt."""
         ledger = self._ledger
         numbers = ledger.history.open_numbers()
-        if numbers:
+        if len(ledger.history):
             for ended in self._backend.launcher.clean(self._study_id, self._evaluator.grace_s):
                 self._observers.notice(f"ended what an earlier driver left running: {ended}")
         for number in numbers:
@@ -414,13 +414,17 @@ class Loop:
         if failure is None:
             self._finish_trial(trial, result)
             return
+        if failure is Failure.COULD_NOT_START and self._ledger.best is not None:
+            # The command has run before, so this is what the program itself gave as its exit code.
+            failure, result = Failure.EXIT_CODE, evolve(result, failure=Failure.EXIT_CODE)
         policy = POLICIES[failure]
         earlier = self._ledger.attempts.get(trial.number, ())
+        again = tries_again(failure, earlier, self._evaluator.num_retries)
         if policy.stops:
             self._could_not_start(trial, attempt, result)
-        elif not failure.programs_fault and (self._stop is StopReason.INTERRUPTED or self._fault):
+        elif (again or not failure.programs_fault) and (self._stop is StopReason.INTERRUPTED or self._fault):
             self._ledger.attempted(trial, attempt, result)
-        elif self._stop is None and tries_again(failure, earlier, self._evaluator.num_retries):
+        elif self._stop is None and again:
             self._ledger.attempted(trial, attempt, result)
             self._observers.notice(f"trial {trial.number}, attempt {attempt}: {result.message}; trying again")
             self._try_again(_Waiting(trial, attempt + 1), policy)

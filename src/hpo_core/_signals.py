@@ -15,6 +15,8 @@ _TERM_WAIT_S = 2.0
 class StopSignals:
     """INT, TERM and HUP stop the study in order; the second one at once. What was ignored stays ignored (nohup).
 
+    Where the loop is stuck in a plugin that hangs, the second one raises KeyboardInterrupt there.
+
     Args:
         events: where the `Interrupt` goes.
     """
@@ -39,6 +41,9 @@ class StopSignals:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         self._count += 1
+        if self._count > 1 and self._events.holds(Interrupt):
+            # The loop has not even taken the first one: something that it called hangs.
+            raise KeyboardInterrupt
         by_hand = number == signal.SIGINT
         name = "Ctrl-C" if by_hand else signal.Signals(number).name
         self._events.post(Interrupt(min(self._count, 2), name, None if by_hand else _TERM_WAIT_S))

@@ -7,6 +7,7 @@ import shlex
 import shutil
 from pathlib import Path
 
+from hpo_core._fingerprint import is_ours
 from hpo_core.exceptions import LaunchError
 from hpo_core.trial import Evaluation
 
@@ -42,16 +43,16 @@ def prepare(source: Path, workspace: Path, study_id: str) -> None:
     What an interrupted attempt of the same study left there is replaced; another study's workspace is moved aside,
     to ``<tag>~<study id>``.
 
-    Links are kept as links, and the workspaces themselves are not copied when they lie inside the sources.
+    Links are kept as links; workspaces and studies that lie inside the sources are not copied.
 
     Raises:
         LaunchError: something could not be copied, or a folder is in the way that is no workspace.
     """
-    inside = workspace.parent.resolve()
+    run_path = str(workspace.parent.resolve())
 
-    def without_workspaces(folder: str, names: list[str]) -> list[str]:
+    def ours(folder: str, names: list[str]) -> list[str]:
         top = Path(folder) == source
-        return [name for name in names if (top and name == NOTES) or Path(folder, name).resolve() == inside]
+        return [name for name in names if (top and name == NOTES) or is_ours(os.path.join(folder, name), run_path)]
 
     try:
         if workspace.is_dir() and not (workspace / NOTES).is_dir():
@@ -66,7 +67,7 @@ def prepare(source: Path, workspace: Path, study_id: str) -> None:
                 workspace.rename(_moved(workspace, owner))
         (workspace / NOTES).mkdir(parents=True)
         (workspace / NOTES / _STUDY).write_text(study_id)
-        shutil.copytree(source, workspace, symlinks=True, ignore=without_workspaces, dirs_exist_ok=True)
+        shutil.copytree(source, workspace, symlinks=True, ignore=ours, dirs_exist_ok=True)
     except (OSError, shutil.Error) as error:
         raise LaunchError(f"cannot make the workspace {workspace} from {source}: {error}") from error
 

@@ -205,6 +205,10 @@ class EventLoop(ABC):
                 callback, timer.callback = timer.callback, None
                 callback()
 
+    def holds(self, kind: type) -> bool:
+        """Whether an event of this kind waits to be taken."""
+        return any(isinstance(event, kind) for event in tuple(self._events))
+
     def close(self) -> None:
         """Give back what the loop holds of the operating system."""
 

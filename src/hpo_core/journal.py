@@ -101,7 +101,7 @@ class Journal:
         os.close(self._fd)
 
     def _cut_torn_tail(self) -> int:
-        """Cut an incomplete last line, keep it aside, and return the size of what is whole."""
+        """Cut what is damaged at the end, keep it aside, and return the size of what is whole."""
         size = os.fstat(self._fd).st_size
         whole = size
         while whole > 0:
@@ -109,8 +109,6 @@ class Journal:
             line = os.pread(self._fd, whole - start, start)
             if decode(line) is not None:
                 break
-            if whole < size and line.endswith(b"\n") and start > 0:
-                raise JournalError(f"{self.path}: more than the last line is damaged, from byte {start} on")
             whole = start
         if whole < size:
             aside = self.path.with_name(f"{NAME}.torn-{whole}")

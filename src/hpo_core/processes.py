@@ -15,7 +15,7 @@ from attrs import field, mutable
 
 from hpo_core import _processes
 from hpo_core.events import Ended, EventLoop, Key, Output, Started, Timer
-from hpo_core.exceptions import LaunchError
+from hpo_core.exceptions import ConfigurationError, LaunchError
 from hpo_core.interfaces import Capability, Launcher
 from hpo_core.trial import Evaluation, Failure
 
@@ -23,8 +23,30 @@ _CHUNK = 64 * 1024
 _CHUNKS_AT_ONCE = 16
 _DRAIN_AT_MOST = 16 * 2**20
 _SAMPLE_S = 0.2
-_DEFAULT_SIGNALS = [getattr(signal, name) for name in ("SIGPIPE", "SIGXFSZ") if hasattr(signal, name)]
-"""What Python ignores and ordinary programs don't; neither is there on Windows."""
+_DEFAULT_SIGNALS = [getattr(signal, name) for name in ("SIGPIPE", "SIGXFSZ", "SIGCHLD") if hasattr(signal, name)]
+"""What Python or its surroundings ignore and ordinary programs don't; none of them is there on Windows."""
+
+_OWN_VARIABLES = frozenset(
+    b"HPO_" + name
+    for name in (
+        *(b"STUDY", b"STUDY_DIRECTORY", b"TRIAL", b"ATTEMPT", b"TAG", b"DIRECTORY", b"CHECKPOINT", b"NODELIST"),
+        *(b"NUM_NODES", b"FIDELITY", b"EVALUATION", b"SESSION", b"CORES"),
+    )
+)
+"""What describes one evaluation; a study that runs inside another's evaluation doesn't pass it on."""
+
+_GUARD_PIPES: set[int] = set()
+
+
+def _close_guard_pipes() -> None:
+    """In a forked process: a guard watches its own driver alone."""
+    for fd in _GUARD_PIPES:
+        os.close(fd)
+    _GUARD_PIPES.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_close_guard_pipes)
 
 
 @mutable(eq=False)
@@ -73,12 +95,21 @@ class ProcessLauncher(Launcher):
         super().open(events, study_id)
         self._running: dict[Key, _Process] = {}
         self._session = secrets.token_hex(8)
-        self._base_environment = {**os.environb, b"HPO_SESSION": self._session.encode()}
+        self._owner = os.getpid()
+        if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:
+            raise ConfigurationError(
+                "SIGCHLD is ignored in this process, so that no exit status can be had; "
+                "call signal.signal(signal.SIGCHLD, signal.SIG_DFL) first"
+            )
+        inherited = {name: text for name, text in os.environb.items() if name not in _OWN_VARIABLES}
+        self._base_environment = {**inherited, b"HPO_SESSION": self._session.encode()}
         self._null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         self._guard: tuple[int, int] | None = None
         self._sampling = False
 
     def launch(self, evaluation: Evaluation) -> None:
+        if self._guard is not None and os.waitpid(self._guard[0], os.WNOHANG)[0]:
+            self._let_go_of_guard()  # somebody has killed it
         if self._guard is None:
             self._guard = self._start_guard()
         environment = dict(self._base_environment)
@@ -130,8 +161,8 @@ class ProcessLauncher(Launcher):
         return evaluation.command if words is None else shlex.join(words)
 
     def close(self) -> None:
-        if self._null < 0:
-            return
+        if self._null < 0 or os.getpid() != self._owner:
+            return  # closed already, or a forked process that owns nothing of this
         for process in self._running.values():
             _signal_group(process.pid, signal.SIGKILL)
         for process in list(self._running.values()):
@@ -142,15 +173,28 @@ class ProcessLauncher(Launcher):
         if self._guard is not None:
             _processes.sweep("HPO_SESSION", self._session, 0.0)
             pid, pipe = self._guard
-            os.write(pipe, b"done")
-            os.close(pipe)
+            try:
+                os.write(pipe, b"done")
+            except BrokenPipeError:
+                pass  # somebody has killed it
+            self._let_go_of_guard()
             _reap(pid)
+
+    def _let_go_of_guard(self) -> None:
+        if self._guard is not None:
+            _GUARD_PIPES.discard(self._guard[1])
+            os.close(self._guard[1])
             self._guard = None
 
     def _start_guard(self) -> tuple[int, int]:
         """Start the process that ends everything when this one is killed; its pipe is ours alone."""
         read_end, write_end = os.pipe()
-        environment = {name: text for name, text in os.environb.items() if not name.startswith(b"PYTHON")}
+        # Without the marks of a study that this one may run in: its end must not take the guard along.
+        environment = {
+            name: text
+            for name, text in os.environb.items()
+            if name not in _OWN_VARIABLES and not name.startswith(b"PYTHON")
+        }
         words = [sys.executable, "-I", "-S", _processes.__file__, "HPO_SESSION", self._session, "1.0"]
         try:
             pid = os.posix_spawn(
@@ -166,6 +210,7 @@ class ProcessLauncher(Launcher):
             raise LaunchError(f"cannot start the guard process: {_reason(error)}") from error
         finally:
             os.close(read_end)
+        _GUARD_PIPES.add(write_end)
         return pid, write_end
 
     def _spawn(self, evaluation: Evaluation, environment: dict[bytes, bytes], out: int, err: int) -> int:

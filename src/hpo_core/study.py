@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
+import sys
 import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -137,13 +139,26 @@ class Study(Results):
         self._assemble(header, params, evaluator, chosen, observers)
         self._check_command()
         self.directory = _make_directory(directory)
-        self._ledger.directory = self.directory
-        self._lock = Lock(self.directory)
-        self._ledger.journal = Journal(self.directory, sync=sync)
-        self._ledger.journal.append(header)
-        self._ledger.flush()
+        try:
+            self._begin(header)
+        except BaseException:
+            shutil.rmtree(self.directory, ignore_errors=True)
+            raise
         if evaluate_defaults:
             self._ledger.begin_with(baseline(params, header["seed"]))
+
+    def _begin(self, header: Mapping[str, Any]) -> None:
+        """Write the first record of a new study."""
+        home = self._ledger.directory = self.directory.absolute()
+        lock = Lock(home)
+        try:
+            journal = Journal(home, sync=header["sync"])
+            journal.append(header)
+            journal.flush()
+        except BaseException:
+            lock.release()
+            raise
+        self._lock, self._ledger.journal = lock, journal
 
     @classmethod
     def load(
@@ -251,7 +266,7 @@ class Study(Results):
         """Refuse a changed command or program, unless that is allowed or there is no result yet to mix with."""
         assert self.evaluator is not None  # noqa: S101 - for the type checker
         recorded = self._ledger.sources if self._ledger.sources is not None else self._header["sources"]
-        now = fingerprint(self.evaluator.cmd, self.evaluator.src_path)
+        now = fingerprint(self.evaluator.cmd, self.evaluator.src_path, self.evaluator.run_path)
         if self._check_changes and len(self._ledger.history.order):
             found = changes(self._header, evaluator=self.evaluator)
             refuse_changes(self.directory, [*found, *differences(recorded, now)])
@@ -372,11 +387,12 @@ class Study(Results):
     def close(self) -> None:
         """Give up the study's lock and files; the evaluator stays open."""
         journal, self._ledger.journal = self._ledger.journal, None
-        if journal is None:
+        if journal is None or os.getpid() != self._pid:
             return
         try:
             journal.flush()
-            self._ledger.save_snapshot(journal, every=_SNAPSHOT_ON_CLOSE)
+            if not sys.is_finalizing():
+                self._ledger.save_snapshot(journal, every=_SNAPSHOT_ON_CLOSE)
         except JournalError as error:
             warnings.warn(f"the last results are not on disk and will be evaluated again: {error}", stacklevel=2)
         finally:
@@ -416,10 +432,11 @@ class Study(Results):
             evaluator = Evaluator.from_json(header["evaluator"])
         strategy = strategy or strategy_class(header["strategy"]["name"])
         self._assemble(header, params, evaluator, strategy, observers)
-        self.directory = self._ledger.directory = directory
-        lock = Lock(directory, force=force_lock)
+        self.directory = directory
+        home = self._ledger.directory = directory.absolute()
+        lock = Lock(home, force=force_lock)
         try:
-            journal = Journal(directory, sync=header["sync"])
+            journal = Journal(home, sync=header["sync"])
             self._replay(strategy, observers)
         except BaseException:
             lock.release()
@@ -460,6 +477,7 @@ class Study(Results):
         observers: Iterable[str | Observer],
     ) -> None:
         self._header = header
+        self._pid = os.getpid()
         self.id: str = header["id"]
         """Short and unique; part of all names of jobs and files."""
         self.name: str = header["name"]

@@ -86,13 +86,15 @@ def test_damage_in_the_middle_names_the_line_and_what_is_whole(tmp_path: Path) -
         list(read(tmp_path))
 
 
-def test_damage_before_a_torn_tail_is_refused_for_writing(tmp_path: Path) -> None:
+def test_all_that_is_damaged_at_the_end_is_cut_and_kept_aside(tmp_path: Path) -> None:
     whole = bytearray(written(tmp_path, [{"n": i} for i in range(5)]))
     lines = whole.splitlines(keepends=True)
     lines[3][2] ^= 1
     (tmp_path / NAME).write_bytes(b"".join(lines)[:-4])
-    with pytest.raises(JournalError, match="more than the last line is damaged"):
-        Journal(tmp_path)
+    journal = Journal(tmp_path)
+    journal.close()
+    assert [line.record["n"] for line in read(tmp_path)] == [0, 1, 2]
+    assert next(tmp_path.glob("*.torn-*")).read_bytes() == b"".join(lines)[:-4][len(b"".join(lines[:3])) :]
 
 
 def test_records_are_found_by_their_offset(tmp_path: Path) -> None:

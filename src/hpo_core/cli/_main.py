@@ -7,6 +7,7 @@ wrong; 130 interrupted.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -74,6 +75,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _run(arguments: Sequence[str] | None) -> int:
     from hpo_core.exceptions import HpoError
 
+    if hasattr(signal, "SIGCHLD") and signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # inherited; no exit status could be had
     try:
         with _plain_warnings():
             status: Any = hpo.main(
