@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from attrs import evolve, mutable
+from attrs import mutable
 
 from hpo_core import _workspace
 from hpo_core import events as ev
@@ -414,9 +414,6 @@ class Loop:
         if failure is None:
             self._finish_trial(trial, result)
             return
-        if failure is Failure.COULD_NOT_START and self._ledger.best is not None:
-            # The command has run before, so this is what the program itself gave as its exit code.
-            failure, result = Failure.EXIT_CODE, evolve(result, failure=Failure.EXIT_CODE)
         policy = POLICIES[failure]
         earlier = self._ledger.attempts.get(trial.number, ())
         again = tries_again(failure, earlier, self._evaluator.num_retries)

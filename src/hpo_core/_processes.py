@@ -15,6 +15,9 @@ from collections.abc import Callable, Iterable
 
 _POLL_S = 0.01
 _KILL_WAIT_S = 5.0
+_BEING_BORN_S = 0.2
+"""A process shows no environment for a moment while it starts."""
+
 _ROUNDS = 5
 """Times that processes are looked for again, because those found may have started others meanwhile."""
 
@@ -200,6 +203,8 @@ def _guard(variable: str, value: str, grace_s: float) -> None:
         signal.signal(number, signal.SIG_IGN)
     if not os.read(0, 64):
         sweep(variable, value, grace_s)
+        time.sleep(_BEING_BORN_S)
+        sweep(variable, value, 0.0)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from hpo_core import _processes
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -265,6 +267,8 @@ def test_clean_ends_what_is_left_of_a_study(hpo, study):
     identity = json.loads(hpo("status", study, "--json").out)["id"]
     assert hpo("clean", study).out == "nothing was left running\n"
     left = subprocess.Popen(["sleep", "60"], env={**os.environ, "HPO_STUDY": identity}, start_new_session=True)
+    while left.pid not in _processes.find("HPO_STUDY", identity):
+        time.sleep(0.01)  # a process shows no environment for a moment while it starts
     try:
         assert hpo("clean", study).out == f"ended process {left.pid}\n"
         assert left.wait(timeout=5) == -signal.SIGTERM
