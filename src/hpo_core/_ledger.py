@@ -35,6 +35,8 @@ class Ledger(Record):
         super().__init__(directory, space, sign)
         self.strategy = strategy
         self.journal: Journal | None = None
+        self.n_trials: int | None = None
+        """Trials of the budget that the study was begun with."""
         self.notes: list[str] = []
         self._queue: deque[tuple[Proposal, str]] = deque()
         self._told = 0
@@ -245,6 +247,8 @@ class Ledger(Record):
         if origin == "enqueued" and self._queue:
             self._queue.popleft()
         if origin == "strategy" and self._in_step:
+            n_trials = self.budget["n_trials"] if self.budget else self.n_trials
+            self.strategy.outlook.trials_left = None if n_trials is None else n_trials - self.asked
             again = self.consult("ask")
             self._in_step = isinstance(again, Proposal) and self._is(again.values, record["values"])
             if not self._in_step:

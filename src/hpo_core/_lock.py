@@ -15,6 +15,9 @@ from hpo_core.exceptions import JournalError, StudyLockedError
 
 NAME = "lock"
 
+_TAKEOVER_S = 5.0
+"""Longest wait for another driver that takes over a dead one's lock."""
+
 
 class Lock:
     """Held from construction to `release`.
@@ -29,6 +32,7 @@ class Lock:
 
     def __init__(self, directory: Path, *, force: bool = False) -> None:
         self._path = directory / NAME
+        self._taking = directory / f"{NAME}.taking"
         self._text = json.dumps(
             {
                 "host": socket.gethostname(),
@@ -55,33 +59,37 @@ class Lock:
                 raise self._refusal(holder)
             os.replace(own, self._path)
             return
-        for _ in range(20):
+        deadline = time.monotonic() + _TAKEOVER_S
+        while time.monotonic() < deadline:
             try:
                 os.link(own, self._path)
                 return
             except FileExistsError:
-                self._put_aside_if_gone()
-        raise StudyLockedError(f"{self._path} cannot be taken: other drivers are taking it too", owner="")
+                pass
+            holder = _read(self._path)
+            if holder is not None and not _gone(holder):
+                raise self._refusal(holder)
+            if self._take_over(own, holder):
+                return
+        raise StudyLockedError(
+            f"{self._path} cannot be taken: another driver is taking it over; if there is none, remove {self._taking}",
+            owner="",
+        )
 
-    def _put_aside_if_gone(self) -> None:
-        """Move a dead owner's lock away; one that was taken meanwhile is put back."""
-        holder = _read(self._path)
-        if holder is None:
-            return
-        if not _gone(holder):
-            raise self._refusal(holder)
-        aside = self._path.with_name(f"{NAME}.gone.{os.getpid()}.{time.monotonic_ns()}")
+    def _take_over(self, own: Path, dead: dict[str, object] | None) -> bool:
+        """Put our lock in the place of a dead owner's, one driver at a time; False: look again."""
         try:
-            os.rename(self._path, aside)
-        except FileNotFoundError:
-            return
-        try:
-            if _read(aside) != holder:
-                os.link(aside, self._path)
+            self._taking.mkdir()
         except FileExistsError:
-            pass
+            time.sleep(0.01)
+            return False
+        try:
+            if dead is None or _read(self._path) != dead:
+                return False
+            os.replace(own, self._path)
+            return True
         finally:
-            aside.unlink()
+            self._taking.rmdir()
 
     def _refusal(self, holder: dict[str, object]) -> StudyLockedError:
         who = f"process {holder.get('pid')} on {holder.get('host')} since {holder.get('since')}"

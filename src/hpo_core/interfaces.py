@@ -72,7 +72,8 @@ class Outlook:
     Attributes:
         slots: evaluations that can run at the same time.
         trials_left: trials that the budget still allows to be asked for, or None without such a budget.
-        time_left_s: seconds until the study's timeout, or None without one.
+        time_left_s: seconds until the study's timeout, or None without one. A strategy that decides by it can't be
+            repeated exactly on resume.
     """
 
     slots: int = 1

@@ -502,6 +502,7 @@ class Study(Results):
             make_strategy(strategy, params, header, self._outlook),
             -1.0 if header["maximize"] else 1.0,
         )
+        self._ledger.n_trials = self.budget.n_trials
         self._observers = Observers([_observer(observer) for observer in observers])
 
     def _check_command(self) -> None:

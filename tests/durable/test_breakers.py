@@ -192,3 +192,20 @@ def test_a_study_that_could_not_be_begun_leaves_no_directory(tmp_path: Path, mon
     with pytest.raises(hpo.JournalError):
         hpo.Study(hpo.Params(PARAMS), directory=tmp_path / "s")
     assert not (tmp_path / "s").exists()
+
+
+def test_a_strategy_that_looks_at_what_is_left_repeats_itself_on_resume(tmp_path: Path) -> None:
+    class Looks(hpo.Strategy):
+        name = "looks"
+
+        def ask(self) -> hpo.Proposal:
+            return hpo.Proposal({"--x": 1.0 / (1.0 + (self.outlook.trials_left or 0))})
+
+    with hpo.Study(hpo.Params(PARAMS), strategy=Looks, n_trials=6, seed=1, directory=tmp_path / "s") as study:
+        for _ in range(4):
+            study.tell(study.ask(), 1.0)
+    with hpo.Study.load(tmp_path / "s", strategy=Looks, n_trials=9) as study:
+        assert study._ledger.notes == []
+        study.tell(study.ask(), 1.0)
+    with hpo.Study.load(tmp_path / "s", strategy=Looks) as study:
+        assert study._ledger.notes == []

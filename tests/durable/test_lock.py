@@ -60,7 +60,11 @@ def test_a_lock_taken_by_force_is_not_released_by_its_old_owner(tmp_path: Path) 
     new.release()
 
 
-def test_of_many_drivers_at_once_exactly_one_gets_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("dead", [False, True])
+def test_of_many_drivers_at_once_exactly_one_gets_it(tmp_path: Path, dead: bool) -> None:
+    if dead:
+        code = "import sys, os; from pathlib import Path; from hpo_core._lock import Lock; Lock(Path(sys.argv[1]))"
+        subprocess.run([sys.executable, "-c", f"{code}; os._exit(0)", str(tmp_path)], check=True)
     code = (
         "import sys, time; from pathlib import Path; from hpo_core._lock import Lock\n"
         "try: Lock(Path(sys.argv[1])); print('got it', flush=True)\n"
