@@ -126,19 +126,20 @@ def test_an_evaluation_that_is_ended_leaves_nothing(log):
         os.kill(pid, 0)
 
 
-def test_the_plan_shows_the_wrapped_command(log):
+def test_the_plan_shows_the_wrapped_command(log, tmp_path):
     with hpo.Evaluator("python3 train.py", workload_manager="local", launcher="urika", launch_args="-v") as evaluator:
-        assert hpo.Study(hpo.Params(PARAMS), evaluator, n_trials=1).plan(1) == [
+        study = hpo.Study(hpo.Params(PARAMS), evaluator, n_trials=1, directory=tmp_path / "s")
+        assert study.plan(1) == [
             "run_training -n 1 --no-node-list -v 'python3 train.py --x=1'"
         ]
 
 
-def test_several_nodes_for_an_evaluation():
+def test_several_nodes_for_an_evaluation(tmp_path):
     evaluator = hpo.Evaluator(
         "python3 train.py", workload_manager="simulated", nodes=4, nodes_per_eval=2, launcher="urika"
     )
-    study = hpo.Study(hpo.Params(PARAMS), evaluator, n_trials=1)
-    assert study.plan(1) == ["run_training -n 2 --no-node-list 'python3 train.py --x=1'"]
+    with hpo.Study(hpo.Params(PARAMS), evaluator, n_trials=1, directory=tmp_path / "s") as study:
+        assert study.plan(1) == ["run_training -n 2 --no-node-list 'python3 train.py --x=1'"]
 
 
 def test_without_run_training_the_study_stops_and_says_so(tmp_path, monkeypatch):
