@@ -129,9 +129,7 @@ def test_an_evaluation_that_is_ended_leaves_nothing(log):
 def test_the_plan_shows_the_wrapped_command(log, tmp_path):
     with hpo.Evaluator("python3 train.py", workload_manager="local", launcher="urika", launch_args="-v") as evaluator:
         study = hpo.Study(hpo.Params(PARAMS), evaluator, n_trials=1, directory=tmp_path / "s")
-        assert study.plan(1) == [
-            "run_training -n 1 --no-node-list -v 'python3 train.py --x=1'"
-        ]
+        assert study.plan(1) == ["run_training -n 1 --no-node-list -v 'python3 train.py --x=1'"]
 
 
 def test_several_nodes_for_an_evaluation(tmp_path):
