@@ -18,4 +18,9 @@ def blaming(what: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        raise StudyStopped(f"{what}: {type(error).__name__}: {error} (what is recorded is intact)") from error
+        raise blamed(what, error) from error
+
+
+def blamed(what: str, error: Exception) -> StudyStopped:
+    """What is raised in the place of a plugin's own error."""
+    return StudyStopped(f"{what}: {type(error).__name__}: {error} (what is recorded is intact)")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hpo_core import _snapshot
-from hpo_core._blame import blaming
+from hpo_core._blame import blamed
 from hpo_core._record import Record
 from hpo_core._snapshot import Snapshot
 from hpo_core.exceptions import SpaceError
@@ -89,8 +89,10 @@ class Ledger(Record):
             StudyStopped: the strategy raised; it can't be relied on any more, what is recorded is intact.
         """
         try:
-            with blaming(f"strategy '{self.strategy.name}' failed in {method}"):
-                return getattr(self.strategy, method)(*arguments)
+            return getattr(self.strategy, method)(*arguments)
+        except Exception as error:
+            self._sound = False
+            raise blamed(f"strategy '{self.strategy.name}' failed in {method}", error) from error
         except BaseException:
             self._sound = False
             raise
@@ -260,7 +262,7 @@ class Ledger(Record):
     def _is(self, values: Mapping[str, Value], recorded: Mapping[str, Value]) -> bool:
         """Whether a proposal is what was recorded: the values as they ran."""
         try:
-            return self.space.canonical(values) == dict(recorded)
+            return dict(values) == recorded or self.space.canonical(values) == recorded
         except SpaceError:
             return False
 
