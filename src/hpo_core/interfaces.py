@@ -42,7 +42,7 @@ class Capability(Enum):
     MULTI_NODE = "runs one evaluation on several nodes"
     """Launcher, and workload managers that can have more than one node."""
     ADOPTS = "finds evaluations again that an earlier driver started"
-    """Launcher."""
+    """Launcher; reserved: the loop ends what an earlier driver left and runs it again."""
     KILLS_TREES = "ends an evaluation with all its descendants"
     """Launcher."""
     LIMITS_MEMORY = "ends an evaluation that holds more memory than its limit"
