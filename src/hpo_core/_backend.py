@@ -34,6 +34,7 @@ class Backend:
     ) -> None:
         self.manager = manager
         self.launcher = launcher
+        launcher.manager = manager
         self.parser = parser
         self.request = request
         self.chosen: tuple[str, ...] = ()
@@ -177,6 +178,16 @@ def _check(evaluator: Evaluator, manager: type[WorkloadManager], launcher: type[
         )
     if evaluator.memory_limit is not None and Capability.LIMITS_MEMORY not in launcher.capabilities:
         raise ConfigurationError(f"memory_limit is set, and launcher '{launcher.name}' can't keep it")
+    if launcher.managers and manager.name not in launcher.managers:
+        raise ConfigurationError(
+            f"launcher='{launcher.name}' with workload_manager='{manager.name}': it runs on nodes of "
+            f"{' or '.join(launcher.managers)} only"
+        )
+    for capability in launcher.needs - manager.capabilities:
+        raise ConfigurationError(
+            f"launcher='{launcher.name}' needs a workload manager that {capability.value}, "
+            f"and '{manager.name}' does not"
+        )
     if (manager.name == "k8s") != (launcher.name == "k8s"):
         raise ConfigurationError(
             f"workload_manager='{manager.name}' with launcher='{launcher.name}': 'k8s' needs 'k8s' for both"

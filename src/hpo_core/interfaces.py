@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -36,13 +36,15 @@ class Capability(Enum):
     REPORTS = "hears intermediate reports and may stop a trial"
     """Strategy."""
     CONTINUES = "proposes trials that continue another's checkpoint"
-    """Strategy."""
+    """Strategy; of the class or of one object, where it depends on `Outlook.checkpoints`."""
     STREAMS = "gives output while the program runs"
     """Launcher."""
     MULTI_NODE = "runs one evaluation on several nodes"
     """Launcher, and workload managers that can have more than one node."""
     ADOPTS = "finds evaluations again that an earlier driver started"
-    """Launcher; reserved: the loop ends what an earlier driver left and runs it again."""
+    """Launcher; its `Launcher.adopt` is asked when a study goes on."""
+    SPAWNS = "starts a process of ours on each of its nodes"
+    """Workload manager; its `WorkloadManager.spawn` is what the launcher ``pilot`` needs."""
     KILLS_TREES = "ends an evaluation with all its descendants"
     """Launcher."""
     LIMITS_MEMORY = "ends an evaluation that holds more memory than its limit"
@@ -74,11 +76,14 @@ class Outlook:
         trials_left: trials that the budget still allows to be asked for, or None without such a budget.
         time_left_s: seconds until the study's timeout, or None without one. A strategy that decides by it can't be
             repeated exactly on resume.
+        checkpoints: whether trials have checkpoint directories, so that one may continue another's; the same for
+            the study's whole life.
     """
 
     slots: int = 1
     trials_left: int | None = None
     time_left_s: float | None = None
+    checkpoints: bool = False
 
 
 class Strategy(Plugin):
@@ -127,6 +132,17 @@ class Strategy(Plugin):
             True to stop the trial now: it ends as STOPPED with its last report's figure of merit.
         """
         return False
+
+    def continuable(self) -> Collection[int]:
+        """Trials whose checkpoints a later proposal may continue; needs `Capability.CONTINUES`.
+
+        Called after tells. The checkpoints of all other trials may be deleted, but for those of trials that run or
+        that running ones continue, and that of the best trial.
+
+        Returns:
+            numbers of trials that have a result.
+        """
+        return ()
 
     def tag(self, number: int) -> str:
         """The tag of trial `number` where its proposal has none (also the baseline's)."""
@@ -197,6 +213,20 @@ class WorkloadManager(Plugin):
         """How the allocation stands, in the scheduler's own words."""
         return ""
 
+    def spawn(self, words: Sequence[str], nodes: Sequence[str], ended: Callable[[str], None]) -> None:
+        """Start a program once on each of these nodes and return at once; needs `Capability.SPAWNS`.
+
+        Each process finds its node's name in ``HPO_NODE``. It has no standard input, and what it prints is for
+        people alone. `release` ends it if it is still there.
+
+        Args:
+            words: the program and its arguments; visible to everybody, so never a secret.
+            nodes: names of nodes that joined.
+            ended: called on the loop's thread once none of them runs any more, or they could not be started, with
+                what was last printed.
+        """
+        raise NotImplementedError(f"{type(self).__name__} starts no processes")
+
 
 class Launcher(Plugin):
     """Runs evaluations on the slots that they were given.
@@ -205,6 +235,13 @@ class Launcher(Plugin):
         options: an instance of `Options`, or None.
         launch_args: the user's text for the launch command, verbatim.
     """
+
+    managers: ClassVar[tuple[str, ...]] = ()
+    """Names of the workload managers on whose nodes it can run; empty: on all."""
+    needs: ClassVar[frozenset[Capability]] = frozenset()
+    """What its workload manager must be able to do."""
+    manager: WorkloadManager | None = None
+    """Where its nodes come from; set before `open`."""
 
     def __init__(self, options: Any = None, *, launch_args: str = "") -> None:
         self.options = options
@@ -232,10 +269,25 @@ class Launcher(Plugin):
         Its `Ended` follows. Unknown keys are ignored: it may have ended meanwhile.
         """
 
+    def adopt(self, evaluations: Sequence[Evaluation]) -> Collection[Key]:
+        """Take over what an earlier driver of this study launched; needs `Capability.ADOPTS`.
+
+        Called once, after `open` and before `clean`. From then on an adopted evaluation is as if it had been launched
+        here: post all its `Output` from its very beginning, and its one `Ended`, also where it is over already.
+
+        Args:
+            evaluations: what may still run, or have ended unheard; with the slots that they were given.
+
+        Returns:
+            the keys of those that are adopted; what is left of the others is ended by `clean`, and they run again.
+        """
+        return ()
+
     def clean(self, study_id: str, grace_s: float) -> Sequence[str]:
         """End everything that an earlier driver of this study left running, and wait until it is gone.
 
-        Called before a resumed study launches, and by ``hpo clean``; needs no `open`.
+        Called before a resumed study launches, after `adopt` whose evaluations it spares, and by ``hpo clean``;
+        needs no `open`.
 
         Returns:
             what was ended, for people: processes, job steps, pods.
