@@ -8,6 +8,8 @@ import warnings
 import weakref
 from typing import TYPE_CHECKING
 
+import attrs
+
 from hpo_core import registry
 from hpo_core._options import build_options
 from hpo_core.allocation import AllocationRequest
@@ -90,6 +92,10 @@ class Backend:
         """Whether evaluations run where the driver's programs and files may not be."""
         return Capability.REMOTE in self.launcher.capabilities
 
+    def clean(self, study_id: str) -> tuple[str, ...]:
+        """Give back what an earlier driver of this study still holds; see `WorkloadManager.clean`."""
+        return () if self._acquired else tuple(self.manager.clean(study_id))
+
     def begin(self, study_id: str) -> EventLoop:
         """Start or join the allocation for a study; everything is posted to the loop that is returned.
 
@@ -108,7 +114,7 @@ class Backend:
             if self._acquired:
                 self.manager.attach(events)
             else:
-                self.manager.acquire(self.request, events)
+                self.manager.acquire(attrs.evolve(self.request, name=f"hpo-{study_id}"), events)
                 self._acquired = True
         except BaseException:
             self.finish(events)

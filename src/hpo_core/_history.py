@@ -94,6 +94,10 @@ class History(Sequence[TrialRecord]):
         if rare:
             self._rare[trial.number] = rare
 
+    def last_durations(self, count: int) -> list[float]:
+        """Run times in seconds of the trials that finished last, in order of finishing."""
+        return [self._duration[number - 1] for number in self.order[-count:]]
+
     def finish(self, number: int, result: Result, offset: int) -> None:
         """Enter the result of a trial, and where the journal has the rest of it."""
         i = number - 1

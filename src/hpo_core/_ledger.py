@@ -12,8 +12,9 @@ from typing import Any
 
 from hpo_core import _snapshot
 from hpo_core._blame import blamed
-from hpo_core._record import Record
+from hpo_core._record import Launch, Record, launch_record
 from hpo_core._snapshot import Snapshot
+from hpo_core.allocation import Slot
 from hpo_core.exceptions import SpaceError
 from hpo_core.interfaces import Capability, Strategy
 from hpo_core.journal import Journal, Line, number
@@ -135,10 +136,16 @@ class Ledger(Record):
 
     # Recording
 
+    def launched(self, trial: Trial, attempt: int, slots: tuple[Slot, ...]) -> None:
+        """Record that an attempt is about to be launched (not flushed), so that a later driver can adopt it."""
+        launch = self.launches[trial.number] = Launch(attempt, slots, _timestamp())
+        self._append(launch_record(trial.number, launch))
+
     def attempted(self, trial: Trial, attempt: int, result: Result) -> None:
         """Record an attempt that is not the trial's last."""
         assert result.failure is not None  # noqa: S101 - for the type checker
         self.attempts.setdefault(trial.number, []).append(result.failure)
+        self._forget_attempt(trial.number)
         record = {"record": "attempt", "trial": trial.number, "attempt": attempt, **_result_record(result)}
         self._append(record)
 
@@ -158,6 +165,7 @@ class Ledger(Record):
         """Record an intermediate value where the strategy listens to them (not flushed)."""
         if Capability.REPORTS in self.strategy.capabilities:
             self._heard += 1
+            self.reports[trial.number] = self.reports.get(trial.number, 0) + 1
             metrics = {name: number(value) for name, value in report.metrics.items()}
             self._append(
                 {
@@ -174,10 +182,10 @@ class Ledger(Record):
         """Record something that is no trial, such as a stop or a resumption."""
         self._append({"record": kind, **facts, "time": _timestamp()})
 
-    def flush(self) -> None:
-        """Put all records on disk."""
+    def flush(self, *, durable: bool = False) -> None:
+        """Put all records on disk; `durable`: so that they survive the death of the host, whatever the policy."""
         if self.journal is not None:
-            self.journal.flush()
+            self.journal.flush(durable=durable)
 
     def untold(self) -> Iterator[tuple[Trial, Result]]:
         """Results that are recorded and that the strategy has not heard of; each counts as told once it is given."""

@@ -19,13 +19,15 @@ from hpo_core import events as ev
 from hpo_core._asker import Asker, InlineAsker, ThreadAsker, take_up
 from hpo_core._blame import blaming
 from hpo_core._ledger import Ledger
+from hpo_core._lifetimes import Lifetimes
 from hpo_core._observers import Observers
 from hpo_core._output import OutputFile
 from hpo_core._plan import plan, width
+from hpo_core._record import seconds_since
 from hpo_core._running import Running
 from hpo_core._signals import StopSignals
 from hpo_core._words import duration
-from hpo_core.allocation import Slot, SlotPool
+from hpo_core.allocation import Node, Slot, SlotPool
 from hpo_core.budget import Budget, StopReason
 from hpo_core.exceptions import LaunchError, StudyStopped
 from hpo_core.interfaces import Capability, Outlook
@@ -85,6 +87,10 @@ class Loop:
         self._study_id = study_id
         self._spec = evaluator.metric_spec
         self._pool = SlotPool()
+        earlier_s = ledger.history.last_durations(Lifetimes.LAST)
+        self._lifetimes = Lifetimes(evaluator.eval_timeout_s, evaluator.grace_s, earlier_s)
+        self._renewing = False
+        self._cleared = False
         self._running: dict[ev.Key, Running] = {}
         self._waiting: deque[_Waiting] = deque()
         self._asking = 0
@@ -102,6 +108,7 @@ class Loop:
         self._usual_width = max(evaluator.nodes_per_eval, 1)
         self._parsing = f"metric parser '{backend.parser.name}' failed"
         self._merged = Capability.MERGED_OUTPUT in backend.launcher.capabilities
+        self._adopts = Capability.ADOPTS in backend.launcher.capabilities
 
     def run(self) -> tuple[StopReason, str]:
         """Run to the end.
@@ -115,12 +122,15 @@ class Loop:
             AllocationError: no nodes can be had.
             JournalError: the disk fails; everything recorded before is intact.
         """
+        if len(self._ledger.history):
+            for ended in self._backend.clean(self._study_id):
+                self._observers.notice(f"ended what an earlier driver left: {ended}")
         self._events = self._backend.begin(self._study_id)
         slow = Capability.SLOW in self._ledger.strategy.capabilities and not self._events.virtual
         self._asker: Asker = ThreadAsker(self._events) if slow else InlineAsker()
         try:
             with StopSignals(self._events):
-                self._requeue_open_trials()
+                self._take_up_open_trials()
                 self._check_budget()
                 while not self._finished():
                     self._turn()
@@ -157,10 +167,7 @@ class Loop:
             case ev.Started() | ev.Wake():
                 pass
             case ev.NodesJoined():
-                for node in event.nodes:
-                    self._pool.join(node)
-                    self._gone.discard(node.name)
-                self._note_slots()
+                self._nodes_joined(event)
             case ev.NodesLeft():
                 self._nodes_left(event)
             case ev.AllocationNotice():
@@ -173,16 +180,35 @@ class Loop:
             case ev.Interrupt():
                 self._interrupt(event)
 
-    def _nodes_left(self, event: ev.NodesLeft) -> None:
-        gone = set(event.names)
+    def _nodes_joined(self, event: ev.NodesJoined) -> None:
+        self._renewing = self._cleared = False
+        for node in event.nodes:
+            node = self._lifetimes.cleared_in_time(node, self._events.now())
+            self._pool.join(node)
+            self._gone.discard(node.name)
+            if node.ends_at is not None:
+                self._events.call_at(node.ends_at, partial(self._clear, node))
+        self._note_slots()
+
+    def _clear(self, node: Node) -> None:
+        """A node's time is nearly over: what runs on it is ended in good time, and tried again elsewhere."""
+        if node in self._pool.nodes:
+            left = ev.NodesLeft((node.name,), "the allocation's time is nearly over", Failure.ALLOCATION_ENDED)
+            self._cleared = True
+            self._nodes_left(left, grace_s=self._evaluator.grace_s)
+            self._events.post(ev.Wake())
+
+    def _nodes_left(self, event: ev.NodesLeft, grace_s: float = 0.0) -> None:
+        gone = {node.name for node in self._pool.nodes} & set(event.names)
         self._gone |= gone
-        for name in event.names:
+        for name in gone:
             self._pool.leave(name)
         self._note_slots()
-        self._observers.notice(f"lost {', '.join(event.names)}: {event.reason}")
+        if gone:
+            self._observers.notice(f"lost {', '.join(sorted(gone))}: {event.reason}")
         for running in list(self._running.values()):
-            if any(slot.node in gone for slot in running.evaluation.slots):
-                self._end(running, event.failure, event.reason, grace_s=0.0)
+            if any(slot.node in event.names for slot in running.evaluation.slots):
+                self._end(running, event.failure, event.reason, grace_s=grace_s)
 
     def _finished(self) -> bool:
         if self._running or (self._asker.pending and not self._forsaken):
@@ -192,6 +218,12 @@ class Loop:
         if self._lost is not None and not self._pool.capacity:
             self._end_study(StopReason.ALLOCATION, self._lost.reason)
             return True
+        if self._work_left() and self._nodes_end_too_soon():
+            self._renewing = self._backend.manager.renew()
+            if not self._renewing:
+                took = f"nine of ten took up to {duration(self._lifetimes.expected_s)}"
+                self._end_study(StopReason.ALLOCATION, f"the allocation ends too soon for another evaluation ({took})")
+                return True
         if self._waiting and self._pool.capacity:
             nodes, needed = len(self._pool.nodes), self._width(self._waiting[0].trial)
             if needed > max(nodes, self._nodes_to_come()):
@@ -214,6 +246,25 @@ class Loop:
             return True
         return False
 
+    def _work_left(self) -> bool:
+        """Whether anything is to be run yet, as far as can be known without asking the strategy."""
+        if self._waiting or self._delayed or self._ledger.queued:
+            return True
+        return not (self._done or self._idle or self._budget_spent())
+
+    def _nodes_end_too_soon(self) -> bool:
+        """Whether there would be room, were it not for the end of the nodes; told once for each allocation."""
+        if self._renewing or self._lost is not None:
+            return False
+        if not self._pool.capacity:
+            return bool(self._cleared)
+        needed = self._width(self._waiting[0].trial) if self._waiting else self._usual_width
+        return self._pool.room(needed) > 0 and self._pool.room(needed, until=self._until()) == 0
+
+    def _until(self) -> float | None:
+        """When an evaluation that begins now is expected to have ended; None where no end of a node is known."""
+        return self._events.now() + self._lifetimes.expected_s if self._pool.has_ends else None
+
     def _nodes_to_come(self) -> int:
         """Nodes that there will be once all have joined; 0 where no more are to be expected."""
         request = self._backend.request
@@ -221,24 +272,48 @@ class Loop:
 
     # Asking and launching
 
-    def _requeue_open_trials(self) -> None:
-        """What an earlier driver left open is confirmed ended and runs again, as a new attempt."""
+    def _take_up_open_trials(self) -> None:
+        """What an earlier driver left open is adopted, or confirmed ended and run again as a new attempt."""
         ledger = self._ledger
-        numbers = ledger.history.open_numbers()
-        if len(ledger.history):
-            for ended in self._backend.launcher.clean(self._study_id, self._evaluator.grace_s):
-                self._observers.notice(f"ended what an earlier driver left running: {ended}")
+        if not len(ledger.history):
+            return
+        adopted = self._adopt()
+        numbers = [number for number in ledger.history.open_numbers() if number not in adopted]
+        for ended in self._backend.launcher.clean(self._study_id, self._evaluator.grace_s):
+            self._observers.notice(f"ended what an earlier driver left running: {ended}")
         for number in numbers:
             trial, attempt = ledger.history.trial(number), len(ledger.attempts.get(number, ())) + 1
             lost = Result(State.CANCELLED, failure=Failure.CANCELLED, message="its driver ended", attempts=attempt)
             ledger.attempted(trial, attempt, lost)
             self._waiting.append(_Waiting(trial, attempt + 1))
 
+    def _adopt(self) -> set[int]:
+        """Go on with evaluations of an earlier driver, where the launcher finds them; gives their trials' numbers."""
+        if not self._adopts:
+            return set()
+        found: dict[ev.Key, tuple[Running, float]] = {}
+        for number, launch in self._ledger.launches.items():
+            running = self._prepare(self._ledger.trial(number), launch.attempt, launch.slots)
+            running.heard = self._ledger.reports.get(number, 0)
+            ago_s = 0.0 if self._events.virtual else seconds_since(launch.time)
+            running.started_s -= ago_s
+            found[running.evaluation.key] = running, ago_s
+        adopted = self._backend.launcher.adopt([running.evaluation for running, _ in found.values()])
+        for key in adopted:
+            running, ago_s = found[key]
+            self._pool.claim(running.evaluation.slots)
+            self._now_runs(running, ago_s)
+            self._observers.notice(f"trial {running.trial.number} still runs, or has ended meanwhile: adopted")
+        return {number for number, _ in adopted}
+
     def _fill_slots(self) -> None:
         """Launch what waits, then ask for more, while slots are free; two writes at the most."""
         while self._stop is None and not self._fault:
             launchable = self._take_slots()
-            self._ledger.flush()
+            if self._adopts:
+                for waiting, slots in launchable:
+                    self._ledger.launched(waiting.trial, waiting.attempt, slots)
+            self._ledger.flush(durable=self._backend.is_remote and not self._events.virtual)
             for waiting, slots in launchable:
                 if not self._fault:
                     self._launch(waiting, slots)
@@ -248,9 +323,10 @@ class Loop:
     def _take_slots(self) -> list[tuple[_Waiting, tuple[Slot, ...]]]:
         """Give slots to waiting trials: first come, first served, with bounded overtaking of wide ones."""
         taken, kept = list[tuple[_Waiting, tuple[Slot, ...]]](), deque[_Waiting]()
+        until = self._until() if self._waiting else None
         while self._waiting and self._pool.free and len(self._running) + len(taken) < self._most:
             waiting = self._waiting.popleft()
-            slots = self._pool.take(self._width(waiting.trial))
+            slots = self._pool.take(self._width(waiting.trial), until=until)
             if slots is None:
                 kept.append(waiting)
             else:
@@ -293,7 +369,8 @@ class Loop:
 
     def _room(self) -> int:
         """Evaluations of the usual width that can be launched now."""
-        return int(min(self._pool.room(self._usual_width), self._most - len(self._running)))
+        room = self._pool.room(self._usual_width, until=self._until())
+        return int(min(room, self._most - len(self._running)))
 
     def _note_slots(self) -> None:
         self._outlook.slots = int(min(self._pool.evaluations(self._usual_width), self._most))
@@ -329,15 +406,19 @@ class Loop:
             failed = Result(State.FAILED, failure=Failure.COULD_NOT_START, message=str(error), attempts=waiting.attempt)
             self._could_not_start(trial, waiting.attempt, failed)
             return
+        self._now_runs(running)
+
+    def _now_runs(self, running: Running, ago_s: float = 0.0) -> None:
+        """An evaluation was launched, so long ago where it is adopted."""
         self._running[running.evaluation.key] = running
         if self._first_launch_s is None:
-            self._first_launch_s = running.started_s
+            self._first_launch_s = self._events.now()
         limit_s = self._evaluator.eval_timeout_s
         if limit_s is not None:
             why = f"it ran longer than eval_timeout, {duration(limit_s)}"
             end = partial(self._end, running, Failure.TIME_LIMIT, why)
-            running.limit = self._events.call_later(limit_s, end)
-        self._observers.trial_started(trial, waiting.attempt)
+            running.limit = self._events.call_later(max(0.0, limit_s - ago_s), end)
+        self._observers.trial_started(running.trial, running.evaluation.attempt)
 
     def _prepare(self, trial: Trial, attempt: int, slots: tuple[Slot, ...]) -> Running:
         evaluation, kept = plan(
@@ -379,6 +460,9 @@ class Loop:
         self._observers.trial_reported(running.trial, report)
         if Capability.REPORTS not in self._ledger.strategy.capabilities or running.cause is not None:
             return
+        if running.heard > 0:
+            running.heard -= 1
+            return
         self._ledger.reported(running.trial, report)
         call = partial(self._ledger.consult, "report", running.trial, report)
         self._asker.submit(call, partial(self._stop_or_not, running))
@@ -403,6 +487,8 @@ class Loop:
         with blaming(self._parsing):
             rest = running.read_rest()
             result = running.result(event, self._events.now(), self._ledger.sign)
+        if running.cause is None:
+            self._lifetimes.took(result.duration_s)
         for report in rest:
             self._observers.trial_reported(running.trial, report)
         self._keep_output(running, result)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from attrs import frozen
 
 from hpo_core import _snapshot
 from hpo_core import journal as journal_module
 from hpo_core._history import History
 from hpo_core._snapshot import Snapshot
+from hpo_core.allocation import Slot
 from hpo_core.exceptions import JournalError
 from hpo_core.journal import Line
 from hpo_core.space import Params
@@ -19,6 +23,21 @@ from hpo_core.trial import Failure, Result, State, Trial
 _SCALARS = (
     "asked", "failed_in_a_row", "since_best", "baseline", "best", "elapsed_s", "budget", "stopped", "sources", "lines"
 )  # fmt: skip
+
+
+@frozen
+class Launch:
+    """Where and when an attempt was launched.
+
+    Attributes:
+        attempt: from 1.
+        slots: what it was given.
+        time: UTC time.
+    """
+
+    attempt: int
+    slots: tuple[Slot, ...]
+    time: str
 
 
 class Record:
@@ -52,6 +71,10 @@ class Record:
         """A time of the study and the UTC time at that moment, from the last record that tells; None before one."""
         self.attempts: dict[int, list[Failure]] = {}
         """How the attempts made so far of open trials failed."""
+        self.launches: dict[int, Launch] = {}
+        """What was launched last of open trials, where the launcher could adopt it."""
+        self.reports: dict[int, int] = {}
+        """Reports of the last attempt of open trials that the strategy has heard."""
         self.budget: dict[str, Any] | None = None
         """The budget of the last resumption, if there was one."""
         self.sources: dict[str, str] | None = None
@@ -78,6 +101,11 @@ class Record:
             self._settle(self.trial(record["trial"]), result_from(record, self.sign), line.offset)
         elif kind == "attempt":
             self.attempts.setdefault(record["trial"], []).append(Failure(record["failure"]))
+            self._forget_attempt(record["trial"])
+        elif kind == "launched":
+            self.launches[record["trial"]] = _launch_from(record)
+        elif kind == "report":
+            self.reports[record["trial"]] = self.reports.get(record["trial"], 0) + 1
         elif kind == "resumed":
             self.budget = record["budget"]
             self.stopped = None
@@ -106,6 +134,8 @@ class Record:
         state = {name: getattr(self, name) for name in _SCALARS}
         state["clock"] = self.clock
         state["attempts"] = [[number, [past.value for past in failures]] for number, failures in self.attempts.items()]
+        state["launches"] = [launch_record(number, launch) for number, launch in self.launches.items()]
+        state["reports"] = list(self.reports.items())
         return state
 
     def set_state(self, state: Mapping[str, Any]) -> None:
@@ -114,6 +144,8 @@ class Record:
             setattr(self, name, state[name])
         self.clock = None if state["clock"] is None else (state["clock"][0], state["clock"][1])
         self.attempts = {number: [Failure(past) for past in failures] for number, failures in state["attempts"]}
+        self.launches = {record["trial"]: _launch_from(record) for record in state.get("launches", ())}
+        self.reports = dict(state.get("reports", ()))
 
     def _trial_from(self, record: Mapping[str, Any]) -> Trial:
         return Trial(
@@ -140,6 +172,7 @@ class Record:
     def _settle(self, trial: Trial, result: Result, offset: int) -> None:
         self.history.finish(trial.number, result, offset)
         self.attempts.pop(trial.number, None)
+        self._forget_attempt(trial.number)
         self._open.pop(trial.number, None)
         self.failed_in_a_row = self.failed_in_a_row + 1 if result.state is State.FAILED else 0
         if result.ok and (self.best is None or result.loss < self.history.loss(self.best)):
@@ -147,8 +180,28 @@ class Record:
         else:
             self.since_best += 1
 
+    def _forget_attempt(self, number: int) -> None:
+        self.launches.pop(number, None)
+        self.reports.pop(number, None)
+
     def _details(self, offset: int) -> Mapping[str, Any]:
         return {} if offset < 0 else journal_module.read_at(self.directory, offset)
+
+
+def seconds_since(time: str) -> float:
+    """Seconds from a recorded UTC time until now; 0 where the clock was set back."""
+    return max(0.0, (datetime.now(UTC) - datetime.fromisoformat(time)).total_seconds())
+
+
+def launch_record(number: int, launch: Launch) -> dict[str, Any]:
+    """A launch as the record that `Record.take` knows."""
+    slots = [[slot.node, slot.index, list(slot.gpus), list(slot.cores)] for slot in launch.slots]
+    return {"record": "launched", "trial": number, "attempt": launch.attempt, "slots": slots, "time": launch.time}
+
+
+def _launch_from(record: Mapping[str, Any]) -> Launch:
+    slots = tuple(Slot(node, index, tuple(gpus), tuple(cores)) for node, index, gpus, cores in record["slots"])
+    return Launch(record["attempt"], slots, record["time"])
 
 
 def result_from(record: Mapping[str, Any], sign: float) -> Result:

@@ -30,6 +30,7 @@ class Running:
         cause: why the loop ended it, if it did.
         why: the same for people.
         limit: ends it when its time is over.
+        heard: reports of it that the strategy heard from an earlier driver, where it is adopted.
     """
 
     trial: Trial
@@ -43,6 +44,7 @@ class Running:
     cause: Failure | State | None = None
     why: str = ""
     limit: Timer | None = None
+    heard: int = 0
     _lines: LineSplitter = field(factory=LineSplitter, init=False)
     _error_lines: LineSplitter = field(factory=LineSplitter, init=False)
     _last_report: Report | None = field(default=None, init=False)

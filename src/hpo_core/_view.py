@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 from hpo_core import _lock
 from hpo_core._header import read_header
 from hpo_core._history import History
-from hpo_core._record import Record
+from hpo_core._record import Record, seconds_since
 from hpo_core._results import Results
 from hpo_core.budget import Budget
 from hpo_core.evaluator import Evaluator
@@ -81,7 +80,7 @@ class StudyView(Results):
         if not driven or self._ledger.clock is None or self._ledger.stopped is not None:
             return self._ledger.elapsed_s
         elapsed_s, then = self._ledger.clock
-        return elapsed_s + max(0.0, (datetime.now(UTC) - datetime.fromisoformat(then)).total_seconds())
+        return elapsed_s + seconds_since(then)
 
     def story(self, number: int) -> list[dict[str, Any]]:
         """All records of one trial, in order: asked, its attempts, reports, how it finished.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from attrs import field, frozen, validators
 
@@ -47,7 +47,7 @@ class AllocationRequest:
         timeout_s: the time asked for, in seconds.
         args: the user's text for the allocation command, verbatim; it wins over our defaults.
         jobid: an allocation that is there already, or 0.
-        name: a name for the job, made from the study's id.
+        name: a name for the job: ``hpo-`` and the id of the study for which it is first asked.
         environment: variables the nodes' processes need, beyond the driver's own.
     """
 
@@ -71,7 +71,11 @@ class SlotPool:
 
     def __init__(self) -> None:
         self._nodes: dict[str, Node] = {}
+        self._ending = 0
+        """Nodes whose end is known."""
         self._free: dict[str, list[Slot]] = {}
+        self._claimed: dict[str, list[tuple[Slot, bool]]] = {}
+        """Taken before their node joined, and whether the whole node is."""
         self._taken: dict[str, list[Slot]] = {}
         """What is out, object by object: a node that left and came again owes nothing to its former slots."""
 
@@ -79,12 +83,16 @@ class SlotPool:
         """Add a node with all its slots free; a node that is there already is left as it is."""
         if node.name not in self._nodes:
             self._nodes[node.name] = node
+            self._ending += node.ends_at is not None
             self._free[node.name] = _share_out(node)
             self._taken[node.name] = []
+            for slot, whole in self._claimed.pop(node.name, ()):
+                self._claim(slot, whole)
 
     def leave(self, name: str) -> None:
         """Take a node out; unknown names are ignored, since a loss may be reported twice."""
-        self._nodes.pop(name, None)
+        node = self._nodes.pop(name, None)
+        self._ending -= node is not None and node.ends_at is not None
         self._free.pop(name, None)
         self._taken.pop(name, None)
 
@@ -103,11 +111,19 @@ class SlotPool:
         """Slots that are free now."""
         return sum(map(len, self._free.values()))
 
-    def room(self, nodes: int = 1) -> int:
-        """Evaluations of so many nodes that fit in what is free now."""
-        if nodes == 1:
+    @property
+    def has_ends(self) -> bool:
+        """Whether the end of any node is known."""
+        return self._ending > 0
+
+    def room(self, nodes: int = 1, *, until: float | None = None) -> int:
+        """Evaluations of so many nodes that fit in what is free now; `until` as in `take`."""
+        if nodes == 1 and until is None:
             return self.free
-        return sum(len(free) == self._nodes[name].slots for name, free in self._free.items()) // nodes
+        usable = self._usable(until)
+        if nodes == 1:
+            return sum(len(self._free[name]) for name in usable)
+        return sum(len(self._free[name]) == self._nodes[name].slots for name in usable) // nodes
 
     def evaluations(self, nodes: int = 1) -> int:
         """Evaluations of so many nodes that fit when all is free."""
@@ -120,9 +136,7 @@ class SlotPool:
             nodes: nodes that the evaluation takes.
             until: the clock's time (s) at which it is expected to end; nodes that end sooner are passed over.
         """
-        usable = [
-            name for name, node in self._nodes.items() if until is None or node.ends_at is None or node.ends_at >= until
-        ]
+        usable = self._usable(until)
         if nodes == 1:
             for name in usable:
                 if self._free[name]:
@@ -139,9 +153,36 @@ class SlotPool:
             self._taken[slot.node].append(slot)
         return slots
 
+    def _usable(self, until: float | None) -> Iterable[str]:
+        if until is None:
+            return self._nodes
+        return [name for name, node in self._nodes.items() if node.ends_at is None or node.ends_at >= until]
+
+    def claim(self, slots: tuple[Slot, ...]) -> None:
+        """Take exactly these slots, which an earlier driver gave out, now or when their nodes join.
+
+        What is not there, or taken already, is passed over.
+        """
+        for slot in slots:
+            if slot.node in self._nodes:
+                self._claim(slot, len(slots) > 1)
+            else:
+                self._claimed.setdefault(slot.node, []).append((slot, len(slots) > 1))
+
+    def _claim(self, slot: Slot, whole: bool) -> None:
+        free = self._free[slot.node]
+        if whole and len(free) == self._nodes[slot.node].slots:
+            free.clear()
+            self._taken[slot.node].append(slot)
+        elif not whole and any(own.index == slot.index for own in free):
+            free[:] = [own for own in free if own.index != slot.index]
+            self._taken[slot.node].append(slot)
+
     def give_back(self, slots: tuple[Slot, ...]) -> None:
         """Return what `take` gave out; what is not out (any more) is ignored."""
         for slot in slots:
+            if slot.node in self._claimed:
+                self._claimed[slot.node] = [entry for entry in self._claimed[slot.node] if entry[0] is not slot]
             taken = self._taken.get(slot.node, [])
             places = [i for i, other in enumerate(taken) if other is slot]
             if not places:
@@ -151,7 +192,7 @@ class SlotPool:
             if len(slots) > 1:
                 self._free[slot.node] = _share_out(node)
             else:
-                self._free[slot.node].append(slot)
+                self._free[slot.node].append(_share(node, slot.index))
                 self._free[slot.node].sort(key=_index)
 
 
@@ -160,13 +201,14 @@ def _index(slot: Slot) -> int:
 
 
 def _share_out(node: Node) -> list[Slot]:
+    return [_share(node, index) for index in range(node.slots)]
+
+
+def _share(node: Node, index: int) -> Slot:
     gpus, cores = len(node.gpus) // node.slots, len(node.cores) // node.slots
-    return [
-        Slot(
-            node.name,
-            i,
-            node.gpus[i * gpus : (i + 1) * gpus],
-            node.cores[i * cores : (i + 1) * cores],
-        )
-        for i in range(node.slots)
-    ]
+    return Slot(
+        node.name,
+        index,
+        node.gpus[index * gpus : (index + 1) * gpus],
+        node.cores[index * cores : (index + 1) * cores],
+    )

@@ -209,6 +209,27 @@ class WorkloadManager(Plugin):
     def release(self) -> None:
         """Give back what `acquire` got and only that; may be called more than once."""
 
+    def renew(self) -> bool:
+        """Give back nodes that end too soon for another evaluation and ask for others, if the user wants that.
+
+        Called when nothing runs. `NodesLeft` for what is given back and `NodesJoined` for what comes follow.
+
+        Returns:
+            whether others will come.
+        """
+        return False
+
+    def clean(self, study_id: str) -> Sequence[str]:
+        """Give back what an earlier driver of this study still holds, or still waits for.
+
+        Called before `acquire` for a study that goes on, and by ``hpo clean``. Allocations carry the study's id in
+        their names (`AllocationRequest.name`).
+
+        Returns:
+            what was given back, for people.
+        """
+        return ()
+
     def explain(self) -> str:
         """How the allocation stands, in the scheduler's own words."""
         return ""

@@ -67,8 +67,11 @@ class Journal:
         self._size += len(line)
         return offset
 
-    def flush(self) -> None:
+    def flush(self, *, durable: bool = False) -> None:
         """Write what was appended, all or nothing.
+
+        Args:
+            durable: sync it too, whatever the policy.
 
         Raises:
             JournalError: the disk is full or fails; nothing of it was written, what was there before is intact.
@@ -84,7 +87,7 @@ class Journal:
             written = 0
             while written < len(data):
                 written += os.pwrite(self._fd, data[written:], start + written)
-            if self._sync:
+            if self._sync or durable:
                 _sync(self._fd)
         except OSError as error:
             os.ftruncate(self._fd, start)

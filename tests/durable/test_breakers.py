@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,10 +26,10 @@ def test_a_snapshot_is_never_taken_before_everything_is_told(tmp_path: Path, mon
     real = Journal.flush
     fail = False
 
-    def flush(journal: Journal) -> None:
+    def flush(journal: Journal, **how: Any) -> None:
         if fail:
             raise hpo.JournalError("no room")
-        real(journal)
+        real(journal, **how)
 
     monkeypatch.setattr(Journal, "flush", flush)
     study = hpo.Study(hpo.Params(PARAMS), seed=1, directory=tmp_path / "s")

@@ -96,7 +96,8 @@ def test_when_all_nodes_failed_the_study_stops_and_open_trials_stay_open(simulat
 def test_the_end_of_the_allocation_stops_the_study_and_open_trials_stay_open(
     simulate: Simulate, records: Records
 ) -> None:
-    study = simulate(run_time=lambda values: 4.0, manager_options={"walltime": 10.0}, study={"n_trials": 100})
+    unannounced = {"walltime": 10.0, "announced": False}
+    study = simulate(run_time=lambda values: 4.0, manager_options=unannounced, study={"n_trials": 100})
     study.optimize()
     assert study.stop_reason is StopReason.ALLOCATION
     assert study.stop_detail == "the allocation's time is over"
@@ -123,7 +124,7 @@ def test_nodes_that_are_lost_while_the_study_stops_leave_their_trials_open(simul
         log=log,
         observers=[StopsAt6()],
         run_time=lambda values: 4.0,
-        manager_options={"node_failures": {"sim1": 2.0}, "walltime": 3.0},
+        manager_options={"node_failures": {"sim1": 2.0}, "walltime": 3.0, "announced": False},
     )
     study.optimize()
     assert study.stop_reason is StopReason.INTERRUPTED

@@ -141,6 +141,57 @@ def test_nodes_that_end_too_soon_are_passed_over() -> None:
     assert pool.take(until=11.0) == (Slot("long"),)
     assert pool.take(until=11.0) is None
     assert pool.take(until=10.0) == (Slot("short"),)
+    pool.join(Node("soon", ends_at=5.0))
+    assert (pool.room(), pool.room(until=6.0), pool.has_ends) == (1, 0, True)
+    for name in ("short", "soon"):
+        pool.leave(name)
+    assert not pool.has_ends
+
+
+def test_what_an_earlier_driver_gave_out_is_taken_now_or_when_its_node_joins() -> None:
+    pool = SlotPool()
+    pool.join(Node("a", slots=2, gpus=("0", "1")))
+    here, there = (Slot("a", 1, ("1",)),), (Slot("b", 0),)
+    pool.claim(here)
+    pool.claim(there)
+    assert pool.take() == (Slot("a", 0, ("0",)),)
+    assert pool.take() is None
+    pool.join(Node("b"))
+    assert pool.take() is None
+    pool.give_back(there)
+    pool.give_back(here)
+    assert pool.take() == (Slot("a", 1, ("1",)),)
+    assert pool.take() == (Slot("b", 0),)
+
+
+def test_a_claim_given_back_before_its_node_joins_is_forgotten() -> None:
+    pool = SlotPool()
+    claimed = (Slot("a", 0), Slot("b", 0))
+    pool.claim(claimed)
+    pool.give_back(claimed)
+    for name in "ab":
+        pool.join(Node(name, slots=2))
+    assert pool.free == 4
+
+
+def test_a_claim_of_several_nodes_takes_them_whole() -> None:
+    pool = SlotPool()
+    claimed = (Slot("a", 0), Slot("b", 0))
+    for name in "abc":
+        pool.join(Node(name, slots=2))
+    pool.claim(claimed)
+    assert (pool.free, pool.room(2)) == (2, 0)
+    pool.give_back(claimed)
+    assert (pool.free, pool.room(2)) == (6, 1)
+
+
+def test_a_claim_on_a_slot_that_is_there_no_longer_takes_nothing() -> None:
+    pool = SlotPool()
+    pool.join(Node("a", slots=2))
+    beyond = (Slot("a", 7),)
+    pool.claim(beyond)
+    pool.give_back(beyond)
+    assert pool.free == 2
 
 
 def test_joining_twice_changes_nothing() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping
 
+import attrs
 from attrs import field, frozen, validators
 
 from hpo_core.allocation import AllocationRequest, Node
@@ -35,11 +36,15 @@ class SimulatedManagerOptions:
     Attributes:
         queue_wait: time until the nodes are there.
         walltime: time from then on until they are taken away; 0: never.
+        announced: whether the nodes' end is known beforehand, as schedulers tell it.
+        renewals: how often others are asked for when the nodes end too soon for another evaluation.
         node_failures: name to the time at which that node fails, counted from when it was got.
     """
 
     queue_wait: float = field(default=0.0, validator=validators.ge(0))
     walltime: float = field(default=0.0, validator=validators.ge(0))
+    announced: bool = True
+    renewals: int = field(default=0, validator=validators.ge(0))
     node_failures: Mapping[str, float] = field(factory=dict)
 
 
@@ -53,6 +58,7 @@ class SimulatedManager(WorkloadManager):
 
     def __init__(self, options: SimulatedManagerOptions | None = None) -> None:
         self.options: SimulatedManagerOptions = options or SimulatedManagerOptions()
+        self._renewals = self.options.renewals
         self._nodes: dict[str, Node] = {}
         self._timers: list[Timer] = []
 
@@ -63,11 +69,21 @@ class SimulatedManager(WorkloadManager):
         wanted = request.slots or request.nodes // request.nodes_per_eval
         slots = max(1, -(-wanted * request.nodes_per_eval // request.nodes))
         names = [f"sim{i}" for i in range(1, request.nodes + 1)]
-        self._nodes = {name: Node(name, slots=slots) for name in names}
+        self._wanted = [Node(name, slots=slots) for name in names]
+        self._nodes = {node.name: node for node in self._wanted}
         self._begin(events, events.now() + self.options.queue_wait)
 
     def attach(self, events: EventLoop) -> None:
         self._begin(events, events.now() + self._start_s - self._events.now())
+
+    def renew(self) -> bool:
+        if not self._renewals:
+            return False
+        self._renewals -= 1
+        self._events.post(NodesLeft(tuple(self._nodes), "given back for others", Failure.ALLOCATION_ENDED))
+        self._nodes = {node.name: node for node in self._wanted}
+        self._begin(self._events, self._events.now() + self.options.queue_wait)
+        return True
 
     def _begin(self, events: EventLoop, start_s: float) -> None:
         """Post to this loop, on whose clock the nodes come, or came, at `start_s`."""
@@ -83,8 +99,9 @@ class SimulatedManager(WorkloadManager):
             self._timers.append(events.call_at(start_s + self.options.walltime, lambda: self._walltime(events)))
 
     def _join(self) -> None:
+        ends_at = self._start_s + self.options.walltime if self.options.walltime and self.options.announced else None
         if self._nodes:
-            self._events.post(NodesJoined(tuple(self._nodes.values())))
+            self._events.post(NodesJoined(tuple(attrs.evolve(n, ends_at=ends_at) for n in self._nodes.values())))
 
     def _cancel_timers(self) -> None:
         for timer in self._timers:

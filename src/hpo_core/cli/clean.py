@@ -26,10 +26,11 @@ def command(directory: str) -> int:
         )
     if view.evaluator is None:
         raise ConfigurationError(f"{directory} has no evaluator: hpo started nothing for it")
-    ended = view.evaluator.backend.launcher.clean(view.id, view.evaluator.grace_s)
+    backend = view.evaluator.backend
+    ended = [*backend.launcher.clean(view.id, view.evaluator.grace_s), *backend.clean(view.id)]
     for what in ended:
         click.echo(f"ended {what}")
-    if not ended and not (view.evaluator.backend.is_remote or _processes.can_find()):
+    if not ended and not (backend.is_remote or _processes.can_find()):
         raise ConfigurationError("this system does not show which processes belong to a study: look with ps, and kill")
     if not ended:
         click.echo("nothing was left running")

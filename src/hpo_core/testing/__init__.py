@@ -7,9 +7,10 @@ nothing else of hpo-core imports this.
 import pytest
 
 pytest.register_assert_rewrite(
-    *(f"{__name__}.{module}" for module in ("_rehearsal", "launchers", "managers", "metrics", "strategies"))
+    *(f"{__name__}.{module}" for module in ("_rehearsal", "adopting", "launchers", "managers", "metrics", "strategies"))
 )
 
+from hpo_core.testing.adopting import AdoptingContract  # noqa: E402
 from hpo_core.testing.launchers import LauncherContract, SimulatedLauncherContract, Stage  # noqa: E402
 from hpo_core.testing.managers import WorkloadManagerContract  # noqa: E402
 from hpo_core.testing.metrics import MetricParserContract  # noqa: E402
@@ -17,6 +18,7 @@ from hpo_core.testing.spaces import spaces  # noqa: E402
 from hpo_core.testing.strategies import StrategyContract  # noqa: E402
 
 __all__ = [
+    "AdoptingContract",
     "LauncherContract",
     "MetricParserContract",
     "SimulatedLauncherContract",
