@@ -42,11 +42,11 @@ class InlineAsker(Asker):
 class ThreadAsker(Asker):
     """Calls on a thread of its own; answers come as `Asked` events, errors are raised on the loop's thread."""
 
-    def __init__(self, events: EventLoop) -> None:
+    def __init__(self, events: EventLoop, name: str = "hpo-strategy") -> None:
         self._events = events
         self._calls: queue.SimpleQueue[tuple[Callable[[], Any], Callable[[Any], None]] | None] = queue.SimpleQueue()
         self._closed = False
-        self._thread = threading.Thread(target=self._work, name="hpo-strategy", daemon=True)
+        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
 
     def submit(self, call: Callable[[], T], then: Callable[[T], None]) -> None:

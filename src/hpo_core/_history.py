@@ -157,6 +157,10 @@ class History(Sequence[TrialRecord]):
             tail=more.get("tail", ""),
         )
 
+    def attempts(self, number: int) -> int:
+        """Attempts that a trial with a result took."""
+        return self._attempts[number - 1]
+
     def running(self, number: int) -> bool:
         """Whether it has no result yet."""
         return self._state[number - 1] == 0

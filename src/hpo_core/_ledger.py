@@ -118,6 +118,10 @@ class Ledger(Record):
             values = self.space.canonical(proposal.values)
         except SpaceError as error:
             raise SpaceError(f"strategy '{self.strategy.name}' proposed an invalid point: {error}") from error
+        if proposal.parent is not None and not 1 <= proposal.parent <= len(self.history):
+            raise SpaceError(
+                f"strategy '{self.strategy.name}' wants to continue trial {proposal.parent}: there is none"
+            )
         trial_number = len(self.history) + 1
         trial = Trial(
             number=trial_number,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ from hpo_core import _workspace
 from hpo_core import events as ev
 from hpo_core._asker import Asker, InlineAsker, ThreadAsker, take_up
 from hpo_core._blame import blaming
+from hpo_core._checkpoints import Checkpoints
 from hpo_core._ledger import Ledger
 from hpo_core._lifetimes import Lifetimes
 from hpo_core._observers import Observers
@@ -29,7 +31,7 @@ from hpo_core._signals import StopSignals
 from hpo_core._words import duration
 from hpo_core.allocation import Node, Slot, SlotPool
 from hpo_core.budget import Budget, StopReason
-from hpo_core.exceptions import LaunchError, StudyStopped
+from hpo_core.exceptions import HpoError, LaunchError, StudyStopped
 from hpo_core.interfaces import Capability, Outlook
 from hpo_core.metrics import Collector
 from hpo_core.policy import POLICIES, Policy, tries_again
@@ -88,6 +90,8 @@ class Loop:
         self._spec = evaluator.metric_spec
         self._pool = SlotPool()
         earlier_s = ledger.history.last_durations(Lifetimes.LAST)
+        self._checkpoints = Checkpoints(evaluator, ledger, study_id)
+        self._continues = bool(evaluator.checkpoint) and Capability.CONTINUES in ledger.strategy.capabilities
         self._lifetimes = Lifetimes(evaluator.eval_timeout_s, evaluator.grace_s, earlier_s)
         self._renewing = False
         self._cleared = False
@@ -128,6 +132,10 @@ class Loop:
         self._events = self._backend.begin(self._study_id)
         slow = Capability.SLOW in self._ledger.strategy.capabilities and not self._events.virtual
         self._asker: Asker = ThreadAsker(self._events) if slow else InlineAsker()
+        inline = self._events.virtual or not self._continues
+        self._files: Asker = InlineAsker() if inline else ThreadAsker(self._events, "hpo-files")
+        if self._continues:
+            self._checkpoints.find()
         try:
             with StopSignals(self._events):
                 self._take_up_open_trials()
@@ -138,6 +146,7 @@ class Loop:
             if self._asker.pending:
                 self._ledger.forsake()
             self._asker.close(wait=not self._forsaken)
+            self._files.close(wait=False)
             self._note_elapsed()
             self._backend.finish(self._events)
         self._ledger.flush()
@@ -211,7 +220,7 @@ class Loop:
                 self._end(running, event.failure, event.reason, grace_s=grace_s)
 
     def _finished(self) -> bool:
-        if self._running or (self._asker.pending and not self._forsaken):
+        if self._running or (not self._forsaken and (self._asker.pending or self._files.pending)):
             return False
         if self._stop is not None or self._fault:
             return True
@@ -390,23 +399,58 @@ class Loop:
             )
 
     def _launch(self, waiting: _Waiting, slots: tuple[Slot, ...]) -> None:
-        trial = waiting.trial
-        running = self._prepare(trial, waiting.attempt, slots)
-        try:
-            if self._evaluator.src_path:
-                workspace = Path(str(running.evaluation.directory))
-                _workspace.prepare(Path(self._evaluator.src_path), workspace, self._study_id)
-            if self._evaluator.checkpoint:
-                _workspace.make_checkpoint(running.evaluation.environment["HPO_CHECKPOINT"])
-            if self._keeps_all:
-                _workspace.write_script(running.script, running.evaluation)
-            self._backend.launcher.launch(running.evaluation)
-        except LaunchError as error:
-            self._pool.give_back(slots)
-            failed = Result(State.FAILED, failure=Failure.COULD_NOT_START, message=str(error), attempts=waiting.attempt)
-            self._could_not_start(trial, waiting.attempt, failed)
+        """Make ready what an attempt needs, and launch it; other things go on while a checkpoint is copied."""
+        running = self._prepare(waiting.trial, waiting.attempt, slots)
+        make_ready = self._preparation(running)
+        if waiting.trial.parent is None:
+            self._start(running, _trouble(make_ready))
             return
-        self._now_runs(running)
+        self._running[running.evaluation.key] = running
+        running.being_prepared = True
+        self._files.submit(partial(_trouble, make_ready), partial(self._prepared, running))
+
+    def _preparation(self, running: Running) -> Callable[[], None]:
+        """What makes the files that an evaluation finds."""
+        evaluation = running.evaluation
+        checkpoint = self._checkpoints.begin(running.trial, evaluation.attempt) if self._evaluator.checkpoint else None
+
+        def make_ready() -> None:
+            if self._evaluator.src_path:
+                workspace = Path(str(evaluation.directory))
+                _workspace.prepare(Path(self._evaluator.src_path), workspace, self._study_id)
+            if checkpoint is not None:
+                checkpoint()
+            if self._keeps_all:
+                _workspace.write_script(running.script, evaluation)
+
+        return make_ready
+
+    def _prepared(self, running: Running, trouble: HpoError | None) -> None:
+        """The files of an evaluation were copied."""
+        if self._running.get(running.evaluation.key) is not running or running.cause is not None:
+            return
+        if self._stop is not None or self._fault:
+            self._end(running, Failure.CANCELLED, f"the study stopped: {self._stop_detail or self._fault}")
+            return
+        running.being_prepared = False
+        del self._running[running.evaluation.key]
+        self._start(running, trouble)
+
+    def _start(self, running: Running, trouble: HpoError | None) -> None:
+        evaluation = running.evaluation
+        if trouble is None:
+            try:
+                self._backend.launcher.launch(evaluation)
+            except LaunchError as error:
+                trouble = error
+        if trouble is None:
+            running.started_s = self._events.now()
+            self._now_runs(running)
+            return
+        self._pool.give_back(evaluation.slots)
+        message, attempt = str(trouble), evaluation.attempt
+        failed = Result(State.FAILED, failure=Failure.COULD_NOT_START, message=message, attempts=attempt)
+        self._could_not_start(running.trial, attempt, failed)
 
     def _now_runs(self, running: Running, ago_s: float = 0.0) -> None:
         """An evaluation was launched, so long ago where it is adopted."""
@@ -475,7 +519,13 @@ class Loop:
         """End an evaluation for a reason of ours; its `Ended` follows."""
         if running.evaluation.key in self._running and running.cause is None:
             running.cause, running.why = cause, why
-            self._backend.launcher.end(running.evaluation.key, self._evaluator.grace_s if grace_s is None else grace_s)
+            self._end_launched(running, self._evaluator.grace_s if grace_s is None else grace_s)
+
+    def _end_launched(self, running: Running, grace_s: float) -> None:
+        if running.being_prepared:
+            self._events.post(ev.Ended(running.evaluation.key))
+        else:
+            self._backend.launcher.end(running.evaluation.key, grace_s)
 
     def _ended(self, event: ev.Ended) -> None:
         running = self._running.pop(event.key, None)
@@ -554,9 +604,19 @@ class Loop:
             self._idle = False
             self._observers.trial_finished(trial, result)
             self._asker.submit(partial(self._ledger.consult, "tell", trial, result), _nothing)
+            if self._continues:
+                self._files.submit(partial(_trouble, self._checkpoints.keep(trial.number)), self._note_trouble)
+                self._asker.submit(partial(self._ledger.consult, "continuable"), self._collect)
         journal = self._ledger.journal
         if journal is not None and isinstance(self._asker, InlineAsker):
             self._ledger.save_snapshot(journal, every=_SNAPSHOT_EVERY)
+
+    def _collect(self, continuable: Collection[int]) -> None:
+        self._files.submit(partial(_trouble, self._checkpoints.collect(continuable)), self._note_trouble)
+
+    def _note_trouble(self, trouble: HpoError | None) -> None:
+        if trouble is not None:
+            self._fault = self._fault or str(trouble)
 
     # Ending
 
@@ -594,7 +654,7 @@ class Loop:
                     Failure.CANCELLED,
                     f"the study stopped: {self._stop_detail or self._fault}",
                 )
-            self._backend.launcher.end(running.evaluation.key, grace_s)
+            self._end_launched(running, grace_s)
 
     def _interrupt(self, event: ev.Interrupt) -> None:
         self._stop = self._stop or StopReason.INTERRUPTED
@@ -623,3 +683,12 @@ class Loop:
 
 def _nothing(answer: object) -> None:
     pass
+
+
+def _trouble(job: Callable[[], None]) -> HpoError | None:
+    """Do something, and return what kept it from being done."""
+    try:
+        job()
+    except HpoError as error:
+        return error
+    return None

@@ -9,6 +9,7 @@ from pathlib import Path
 from attrs import frozen
 
 from hpo_core import _workspace
+from hpo_core._checkpoints import attempt_name, checkpoint_of, workspace_of
 from hpo_core.allocation import Slot
 from hpo_core.command import render
 from hpo_core.evaluator import Evaluator
@@ -55,15 +56,14 @@ def plan(
     nodes: int,
 ) -> tuple[Evaluation, Kept]:
     """What exactly runs for an attempt, and where its output is kept; touches no file."""
-    name = trial.tag if attempt == 1 else f"{trial.tag}.{attempt}"
-    if evaluator.src_path:
-        workspace = os.path.join(os.path.abspath(evaluator.run_path), name)
+    name = attempt_name(trial.tag, attempt)
+    workspace = workspace_of(evaluator, name)
+    if workspace:
         kept = Kept(*(os.path.join(workspace, _workspace.NOTES, end) for end in ("stdout", "stderr", "command.sh")))
     else:
-        workspace = ""
         stem = f"{directory}/output/{trial.number}.{attempt}"
         kept = Kept(f"{stem}.out", f"{stem}.err", f"{stem}.sh")
-    checkpoint = _checkpoint(evaluator, workspace, directory, name)
+    checkpoint = checkpoint_of(evaluator, directory, study_id, name) if evaluator.checkpoint else None
     nodelist = ",".join(slot.node for slot in slots)
     facts = {
         "checkpoint": checkpoint,
@@ -93,13 +93,6 @@ def plan(
         memory_limit_bytes=evaluator.memory_limit_bytes,
     )
     return evaluation, kept
-
-
-def _checkpoint(evaluator: Evaluator, workspace: str, directory: Path, name: str) -> str | None:
-    if not evaluator.checkpoint:
-        return None
-    home = workspace or os.path.join(os.path.abspath(directory), "checkpoints", name)
-    return os.path.normpath(os.path.join(home, evaluator.checkpoint))
 
 
 def _facts_as_flags(evaluator: Evaluator, trial: Trial, nodes: int) -> list[str]:

@@ -30,6 +30,7 @@ class Running:
         cause: why the loop ended it, if it did.
         why: the same for people.
         limit: ends it when its time is over.
+        being_prepared: whether its files are still being copied; it is launched after that.
         heard: reports of it that the strategy heard from an earlier driver, where it is adopted.
     """
 
@@ -44,6 +45,7 @@ class Running:
     cause: Failure | State | None = None
     why: str = ""
     limit: Timer | None = None
+    being_prepared: bool = False
     heard: int = 0
     _lines: LineSplitter = field(factory=LineSplitter, init=False)
     _error_lines: LineSplitter = field(factory=LineSplitter, init=False)

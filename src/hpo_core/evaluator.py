@@ -130,6 +130,8 @@ class Evaluator:
         run_path: where workspaces are made, one per evaluation; only with `src_path`.
         metric: a dict of metric names and weights, or one text that stands before the number.
         checkpoint: checkpoint directory per workspace; empty: none.
+        checkpoint_budget: most bytes of all checkpoints that a strategy continues, or text such as ``50G``; those that
+            are needed no more are deleted as far as that takes, the oldest first. None: they are deleted at once.
         nodes: nodes to allocate; 0 and 1 mean one.
         nodes_per_eval: nodes of one evaluation; 0 means one, unless it is a hyperparameter (see `flag`).
         num_parallel_evals: evaluations at the same time; 0 means ``nodes / nodes_per_eval``.
@@ -168,6 +170,7 @@ class Evaluator:
     run_path: str = field(default="run", converter=_path, validator=_text)
     metric: Any = field(factory=lambda: {"FoM": 1.0})
     checkpoint: str = field(default="", converter=_path, validator=_text)
+    checkpoint_budget: int | str | None = field(default=None, validator=_size_or_none)
     nodes: int = field(default=0, validator=_whole)
     nodes_per_eval: int = field(default=0, validator=_whole)
     num_parallel_evals: int = field(default=0, validator=_whole)
@@ -242,6 +245,11 @@ class Evaluator:
     def memory_limit_bytes(self) -> int | None:
         """Most memory of one evaluation in bytes, None without a limit."""
         return None if self.memory_limit is None else size_bytes(self.memory_limit, "memory_limit")
+
+    @property
+    def checkpoint_budget_bytes(self) -> int | None:
+        """Most bytes of all checkpoints, None: as many as are needed."""
+        return None if self.checkpoint_budget is None else size_bytes(self.checkpoint_budget, "checkpoint_budget")
 
     @property
     def max_output_bytes(self) -> int | None:

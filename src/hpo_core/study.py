@@ -38,7 +38,7 @@ from hpo_core.budget import Budget, StopReason
 from hpo_core.command import missing_program
 from hpo_core.evaluator import Evaluator
 from hpo_core.exceptions import ConfigurationError, HpoError, JournalError, NoResultWarning
-from hpo_core.interfaces import Observer, Outlook, Strategy
+from hpo_core.interfaces import Capability, Observer, Outlook, Strategy
 from hpo_core.journal import NAME as JOURNAL
 from hpo_core.journal import Journal, read
 from hpo_core.space import Params
@@ -493,7 +493,8 @@ class Study(Results):
         """Whether `ask` will never give another trial: the strategy is done, or the budget is spent."""
         self._strategy_class = strategy
         slots = 1 if evaluator is None else max(evaluator.num_parallel_evals, evaluator.nodes, 1)
-        self._outlook = Outlook(slots=slots, trials_left=self.budget.n_trials)
+        checkpoints = evaluator is not None and bool(evaluator.checkpoint)
+        self._outlook = Outlook(slots=slots, trials_left=self.budget.n_trials, checkpoints=checkpoints)
         if evaluator is not None:
             _ = evaluator.backend
         self._ledger = Ledger(
@@ -502,6 +503,11 @@ class Study(Results):
             make_strategy(strategy, params, header, self._outlook),
             -1.0 if header["maximize"] else 1.0,
         )
+        if evaluator is not None and not checkpoints and Capability.CONTINUES in self._ledger.strategy.capabilities:
+            raise ConfigurationError(
+                f"strategy '{strategy.name}' continues trials from their checkpoints: "
+                "set Evaluator(checkpoint='ckpt'), and have the command read and write below @checkpoint"
+            )
         self._ledger.n_trials = self.budget.n_trials
         self._observers = Observers([_observer(observer) for observer in observers])
 
@@ -523,7 +529,8 @@ def _preview(
     params: Params, evaluator: Evaluator, strategy: type[Strategy], header: Mapping[str, Any], count: int
 ) -> list[str]:
     """What would run for the first `count` trials of a study; nothing is run or recorded."""
-    fresh = make_strategy(strategy, params, header, Outlook(trials_left=header["budget"]["n_trials"]))
+    outlook = Outlook(trials_left=header["budget"]["n_trials"], checkpoints=bool(evaluator.checkpoint))
+    fresh = make_strategy(strategy, params, header, outlook)
     ledger = Ledger(Path("STUDY"), params, fresh, 1.0)
     if header["evaluate_defaults"]:
         ledger.begin_with(baseline(params, header["seed"]))

@@ -102,6 +102,7 @@ KEYS: Mapping[str, Key] = {
         Key("src_path", "evaluator", TEXT, "Sources, copied into a workspace each.", (), _RUN),
         Key("run_path", "evaluator", TEXT, "Where workspaces are made (run).", (), _RUN),
         Key("checkpoint", "evaluator", TEXT, "Checkpoint directory of a workspace.", (), _RUN),
+        Key("checkpoint_budget", "evaluator", SIZE, "Most bytes of continued checkpoints, such as 50G.", (), _RUN),
         Key("keep_output", "evaluator", TEXT, "Whole output files of: failed, all.", (), _RUN),
         Key("max_output", "evaluator", SIZE, "Most bytes kept of an output file.", (), _RUN),
         Key("grace", "evaluator", DURATION, "Time between TERM and KILL, in s.", (), _RUN),

@@ -1,0 +1,151 @@
+"""Checkpoints of trials: where they are, begun from a parent's, deleted once nobody can continue them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Collection
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hpo_core import _trees, _workspace
+from hpo_core._record import Record
+from hpo_core._words import size
+from hpo_core.exceptions import LaunchError, StudyStopped
+from hpo_core.trial import Trial
+
+if TYPE_CHECKING:
+    from hpo_core.evaluator import Evaluator
+
+Job = Callable[[], None]
+
+
+def workspace_of(evaluator: Evaluator, name: str) -> str:
+    """The directory in which an attempt of this name runs; empty where all run in the driver's."""
+    return os.path.join(os.path.abspath(evaluator.run_path), name) if evaluator.src_path else ""
+
+
+def attempt_name(tag: str, attempt: int) -> str:
+    """The name of an attempt in paths: ``tag``, then ``tag.2``, ``tag.3`` ..."""
+    return tag if attempt == 1 else f"{tag}.{attempt}"
+
+
+def checkpoint_of(evaluator: Evaluator, directory: Path, study_id: str, name: str) -> str:
+    """The checkpoint directory of an attempt of this name.
+
+    In its workspace; without one below the study's directory; or below ``Evaluator.checkpoint`` where that is an
+    absolute path.
+    """
+    if os.path.isabs(evaluator.checkpoint):
+        return os.path.join(os.path.normpath(evaluator.checkpoint), study_id, name)
+    home = workspace_of(evaluator, name) or os.path.join(os.path.abspath(directory), "checkpoints", name)
+    return os.path.normpath(os.path.join(home, evaluator.checkpoint))
+
+
+class Checkpoints:
+    """The checkpoints of a study whose strategy continues them.
+
+    What a strategy may yet continue is kept, as are the checkpoints of the best trial, of trials that have no result
+    yet, and of those that they continue. Of the others, those that are older are deleted first: all of them at once,
+    or, where there is a budget, as many as it takes.
+
+    What touches files is returned as a job, to be done on whatever thread, one after the other in the order of asking.
+
+    Args:
+        evaluator: the user's settings.
+        record: what is recorded so far.
+        study_id: part of paths that studies share.
+    """
+
+    def __init__(self, evaluator: Evaluator, record: Record, study_id: str) -> None:
+        self._evaluator = evaluator
+        self._record = record
+        self._study_id = study_id
+        self._held: dict[int, tuple[Path, int]] = {}
+        """Trials with a result whose checkpoints are there, and their size in bytes where there is a budget."""
+
+    def find(self) -> None:
+        """Look for the checkpoints of trials that have a result, after a resumption."""
+        for number in self._record.history.order:
+            path = self._of(number)
+            if path.is_dir():
+                self._held[number] = path, self._measure(path)
+
+    def begin(self, trial: Trial, attempt: int) -> Job:
+        """Make the directory that an attempt finds: a copy of its parent's, or an empty one.
+
+        The job raises LaunchError where the parent's is gone, or could not be copied.
+        """
+        target = self._path(trial, attempt)
+        if trial.parent is None:
+            return partial(_workspace.make_checkpoint, os.fspath(target))
+        return partial(_continue, trial.number, trial.parent, self._of(trial.parent), target)
+
+    def keep(self, number: int) -> Job:
+        """A trial has its result: its checkpoint may be continued, those of its earlier attempts never."""
+        trial, attempts = self._record.history.trial(number), self._record.history.attempts(number)
+        path, others = self._path(trial, attempts), [self._path(trial, attempt) for attempt in range(1, attempts)]
+
+        def keep() -> None:
+            for other in others:
+                _discard(other)
+            self._held[number] = path, self._measure(path)
+
+        return keep
+
+    def collect(self, continuable: Collection[int]) -> Job:
+        """Delete what is not needed, with a budget only as much as exceeds it.
+
+        The job raises StudyStopped where what is needed exceeds the budget.
+        """
+        record = self._record
+        needed = {*continuable, record.best, *(record.trial(number).parent for number in record.history.open_numbers())}
+        return partial(self._collect, needed)
+
+    def _collect(self, needed: Collection[int | None]) -> None:
+        budget = self._evaluator.checkpoint_budget_bytes
+        held = sum(bytes_ for _, bytes_ in self._held.values())
+        for number in sorted(self._held):
+            if budget is not None and held <= budget:
+                return
+            if number not in needed:
+                path, bytes_ = self._held.pop(number)
+                _discard(path)
+                held -= bytes_
+        if budget is not None and held > budget:
+            raise StudyStopped(
+                f"the checkpoints that are still needed hold {size(held)}, and checkpoint_budget is {size(budget)}: "
+                "allow more, or have the strategy keep fewer members"
+            )
+
+    def _of(self, number: int) -> Path:
+        """The checkpoint of a trial that has a result: that of its last attempt."""
+        return self._path(self._record.history.trial(number), self._record.history.attempts(number))
+
+    def _path(self, trial: Trial, attempt: int) -> Path:
+        evaluator, name = self._evaluator, attempt_name(trial.tag, attempt)
+        path = checkpoint_of(evaluator, self._record.directory, self._study_id, name)
+        workspace = workspace_of(evaluator, name)
+        if workspace and not os.path.isabs(evaluator.checkpoint):
+            return _workspace.find(workspace, self._study_id) / os.path.relpath(path, workspace)
+        return Path(path)
+
+    def _measure(self, path: Path) -> int:
+        return 0 if self._evaluator.checkpoint_budget_bytes is None else _trees.size_bytes(path)
+
+
+def _continue(number: int, parent: int, source: Path, target: Path) -> None:
+    if not source.is_dir():
+        raise LaunchError(f"trial {number} continues trial {parent}, whose checkpoint {source} is gone")
+    try:
+        _trees.clone(source, target)
+    except (OSError, shutil.Error) as error:
+        raise LaunchError(f"cannot copy the checkpoint {source} to {target}: {error}") from error
+
+
+def _discard(path: Path) -> None:
+    try:
+        _trees.remove(path)
+    except OSError:
+        pass  # It is garbage that stays; the next session finds it again.
