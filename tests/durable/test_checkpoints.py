@@ -160,7 +160,7 @@ def test_a_driver_killed_in_the_middle_of_a_copy_is_repaired(tmp_path: Path, pro
     records = [line.record for line in read(tmp_path / "study")]
     assert [record["fom"] for record in records if record["record"] == "finished"] == [-1, -2, -3, -4]
     assert sorted(os.listdir(tmp_path / "study/checkpoints")) == ["point1", "point2", "point2.2", "point3", "point4"]
-    left = [path for path in (tmp_path / "study/checkpoints").glob("*/*")]
+    left = list((tmp_path / "study/checkpoints").glob("*/*"))
     assert [path.parent.name for path in left] == ["point4"], "no half copy is left"
 
 
@@ -245,9 +245,7 @@ def test_whatever_may_be_continued_is_there(make: Make, seed: int, failing: floa
 
 def still_needed(study: hpo.Study) -> set[int]:
     """What the strategy could yet continue, and the best."""
-    ok = [
-        record.number for record in sorted(study.trials, key=lambda r: r.number) if record.result and record.result.ok
-    ]
+    ok = {record.number for record in study.trials if record.result and record.result.ok}
     best = {study.best_trial.number} if study.best_trial else set()
     order = [line.record["trial"] for line in read(study.directory) if line.record["record"] == "finished"]
     return set([number for number in order if number in ok][-Wanderer.most :]) | best
