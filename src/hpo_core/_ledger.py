@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
@@ -17,9 +18,11 @@ from hpo_core._snapshot import Snapshot
 from hpo_core.allocation import Slot
 from hpo_core.exceptions import SpaceError
 from hpo_core.interfaces import Capability, Strategy
-from hpo_core.journal import Journal, Line, number
+from hpo_core.journal import Journal, Line, encode, number
 from hpo_core.space import Params
 from hpo_core.trial import Proposal, Report, Result, Trial, Value
+
+_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 
 
 class Ledger(Record):
@@ -114,14 +117,7 @@ class Ledger(Record):
         Raises:
             SpaceError: the proposal is no valid point; a strategy that does this is broken.
         """
-        try:
-            values = self.space.canonical(proposal.values)
-        except SpaceError as error:
-            raise SpaceError(f"strategy '{self.strategy.name}' proposed an invalid point: {error}") from error
-        if proposal.parent is not None and not 1 <= proposal.parent <= len(self.history):
-            raise SpaceError(
-                f"strategy '{self.strategy.name}' wants to continue trial {proposal.parent}: there is none"
-            )
+        values = self._checked(proposal)
         trial_number = len(self.history) + 1
         trial = Trial(
             number=trial_number,
@@ -137,6 +133,27 @@ class Ledger(Record):
         self._append(_asked_record(trial, told, heard))
         self._enter(trial)
         return trial
+
+    def _checked(self, proposal: Proposal) -> dict[str, Value]:
+        """The values of a proposal as they run; whatever is wrong with it is refused before it is recorded."""
+        who = f"strategy '{self.strategy.name}'"
+        try:
+            values = self.space.canonical(proposal.values)
+        except SpaceError as error:
+            raise SpaceError(f"{who} proposed an invalid point: {error}") from error
+        if proposal.parent is not None and not 1 <= proposal.parent <= len(self.history):
+            raise SpaceError(f"{who} wants to continue trial {proposal.parent}, and there is none")
+        if proposal.tag and not _TAG.fullmatch(proposal.tag):
+            raise SpaceError(
+                f"{who} proposed the tag {proposal.tag!r}; tags name files: letters, digits, '_', '-' and '.' inside, "
+                "at most 100 of them"
+            )
+        if proposal.info:
+            try:
+                encode(proposal.info)
+            except (TypeError, ValueError) as error:
+                raise SpaceError(f"{who} proposed info that JSON can't hold: {error}") from error
+        return values
 
     # Recording
 

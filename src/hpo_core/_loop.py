@@ -479,6 +479,7 @@ class Loop:
             OutputFile(kept.stdout, keep=self._keeps_all, limit=limit),
             OutputFile(kept.stderr, keep=self._keeps_all, limit=limit),
             kept.script,
+            proven=len(self._ledger.history.order) > 0,
             merged=self._merged,
         )
 

@@ -26,6 +26,7 @@ class Running:
         started_s: when it was launched, on the loop's clock.
         stdout, stderr: keep what it prints.
         script: where a script is written that does it again.
+        proven: whether the command has run before, so that a shell's 126 or 127 is the program's own.
         merged: whether its two streams can't be told apart.
         cause: why the loop ended it, if it did.
         why: the same for people.
@@ -41,6 +42,7 @@ class Running:
     stdout: OutputFile
     stderr: OutputFile
     script: str
+    proven: bool = False
     merged: bool = False
     cause: Failure | State | None = None
     why: str = ""
@@ -122,7 +124,7 @@ class Running:
             return event.failure, event.message
         number, code = event.signal, event.exit_code
         by_shell = self.evaluation.argv is None or self.evaluation.directory is not None
-        if code in (126, 127) and by_shell:
+        if code in (126, 127) and by_shell and not self.proven:
             tail = self.stderr.tail().strip() or "the shell could not find or run the command"
             return Failure.COULD_NOT_START, f"exit code {code} from the shell: {tail}"
         if number is None and by_shell and code is not None and 128 < code < 128 + signal.NSIG:

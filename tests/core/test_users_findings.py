@@ -1,7 +1,10 @@
 """What people ran into, one test each."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -73,3 +76,59 @@ def test_two_studies_in_one_run_path_keep_their_workspaces(tmp_path: Path, monke
         workspace = find(str(tmp_path / "run" / "point1"), study_id)
         assert f"--{name}=0.5" in (workspace / ".hpo" / "stdout").read_text()
     assert len(os.listdir("run")) == 3
+
+
+@pytest.mark.parametrize(
+    ("proposal", "words"),
+    [
+        ({"info": {"worth": float("nan")}}, "info that JSON can't hold"),
+        ({"info": {"worth": object()}}, "info that JSON can't hold"),
+        ({"tag": "../elsewhere"}, "tags name files"),
+        ({"tag": "a b"}, "tags name files"),
+        ({"tag": "x" * 101}, "tags name files"),
+        ({"parent": 7}, "wants to continue trial 7, and there is none"),
+    ],
+)
+def test_a_proposal_that_cannot_be_recorded_is_refused_by_name(
+    tmp_path: Path, proposal: dict[str, Any], words: str
+) -> None:
+    class Odd(hpo.Strategy):
+        name = "odd"
+
+        def ask(self) -> hpo.Proposal:
+            return hpo.Proposal({"--x": 0.5}, **proposal)
+
+    params = hpo.Params([["--x", 0.5, (0.0, 1.0)]])
+    with hpo.Study(params, strategy=Odd, evaluate_defaults=False, directory=tmp_path / "s") as study:
+        with pytest.raises(hpo.SpaceError, match=words) as caught:
+            study.ask()
+        assert "strategy 'odd'" in str(caught.value)
+        assert len(study.trials) == 0
+
+
+def test_a_program_that_has_run_before_may_exit_with_a_shells_codes(tmp_path: Path) -> None:
+    """127 from the first evaluation means that there is no such program; later on it is the program's own code."""
+    command = "test $HPO_TRIAL -lt 3 || exit 127; echo FoM: 1; :"
+    evaluator = hpo.Evaluator(command, workload_manager="local")
+    params = hpo.Params([["--x", 0.5, (0.0, 1.0)]])
+    with hpo.Study(params, evaluator, n_trials=4, directory=tmp_path / "s") as study:
+        study.optimize()
+        assert [record.state.value for record in study.trials] == ["done", "done", "failed", "failed"]
+        result = study.trials[3].result
+        assert result is not None
+        assert (result.failure, result.exit_code) == (hpo.Failure.EXIT_CODE, 127)
+
+
+def test_status_says_how_to_go_on_after_the_time_is_over(tmp_path: Path) -> None:
+    directory = str(tmp_path / "s")
+
+    def run(*words: str) -> str:
+        return subprocess.run([sys.executable, "-m", "hpo_core", *words], capture_output=True, text=True).stdout
+
+    run(
+        *["run", "-d", directory, "--trials", "50", "--timeout", "0.5s", "--param", "--x=0.0:1.0"],
+        "--",
+        "sleep 0.2; echo FoM: 1; :",
+    )
+    told = run("status", directory)
+    assert told.rstrip().endswith(f"go on with: hpo resume {directory} --timeout 1s")

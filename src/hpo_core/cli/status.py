@@ -59,9 +59,20 @@ def _who(view: StudyView, driver: str | None) -> str:
         return "nobody works on it, go on with Study.load, ask and tell"
     why = f"stopped: {view.stop_detail}" if view.stop_detail else "its driver is gone"
     directory = shlex.quote(str(view.directory))
-    total = view.budget.n_trials
-    more = f" --trials {2 * total}" if total and len(view.trials) >= total and not view.history.open_numbers() else ""
-    return f"{why}; nobody works on it, go on with: hpo resume {directory}{more}"
+    return f"{why}; nobody works on it, go on with: hpo resume {directory}{_more(view)}"
+
+
+def _more(view: StudyView) -> str:
+    """What `hpo resume` needs where the budget is spent."""
+    from hpo_core._words import duration
+
+    total, time_s = view.budget.n_trials, view.budget.timeout_s
+    more = ""
+    if total and len(view.trials) >= total and not view.history.open_numbers():
+        more += f" --trials {2 * total}"
+    if time_s is not None and view.time_s(driven=False) >= time_s:
+        more += f" --timeout {duration(2 * time_s).replace(' ', '')}"
+    return more
 
 
 def _facts(view: StudyView) -> dict[str, Any]:
