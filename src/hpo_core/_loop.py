@@ -239,11 +239,13 @@ class Loop:
                 number = self._waiting[0].trial.number
                 self._fault = f"trial {number} needs {needed} nodes, and the allocation has {nodes}"
                 return True
-        if self._waiting or self._delayed or self._ledger.queued:
+        if self._waiting or self._delayed:
             return False
         if self._budget_spent():
             self._end_study(StopReason.TRIALS)
             return True
+        if self._ledger.queued:
+            return False
         if self._done:
             self._end_study(StopReason.EXHAUSTED)
             return True
@@ -257,9 +259,9 @@ class Loop:
 
     def _work_left(self) -> bool:
         """Whether anything is to be run yet, as far as can be known without asking the strategy."""
-        if self._waiting or self._delayed or self._ledger.queued:
+        if self._waiting or self._delayed:
             return True
-        return not (self._done or self._idle or self._budget_spent())
+        return not self._budget_spent() and bool(self._ledger.queued or not (self._done or self._idle))
 
     def _nodes_end_too_soon(self) -> bool:
         """Whether there would be room, were it not for the end of the nodes; told once for each allocation."""

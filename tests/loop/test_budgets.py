@@ -166,3 +166,17 @@ def test_a_barrier_is_honoured_and_nothing_spins(simulate: Simulate) -> None:
     assert log.words()[1:-1] == (["started"] * 4 + ["finished"] * 4) * 10
     assert strategy.calls["ask"] == 40 + strategy.calls["wait"]
     assert strategy.calls["wait"] <= 40, "one refusal for each tell at the most"
+
+
+def test_a_point_that_is_put_in_when_the_budget_is_spent_holds_nothing_up(simulate: Simulate) -> None:
+    class Enqueues(hpo.Observer):
+        def study_started(self, study: hpo.Study) -> None:
+            self.study = study
+
+        def trial_finished(self, trial: hpo.Trial, result: hpo.Result) -> None:
+            self.study.enqueue({"--x": 0.25})
+
+    study = simulate(observers=[Enqueues()], study={"n_trials": 12})
+    study.optimize()
+    assert study.stop_reason is StopReason.TRIALS
+    assert len(study.trials) == 12

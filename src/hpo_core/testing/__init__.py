@@ -7,13 +7,17 @@ nothing else of hpo-core imports this.
 import pytest
 
 pytest.register_assert_rewrite(
-    *(f"{__name__}.{module}" for module in ("_rehearsal", "adopting", "launchers", "managers", "metrics", "strategies"))
+    *(
+        f"{__name__}.{module}"
+        for module in ("_rehearsal", "adopting", "launchers", "managers", "metrics", "observers", "strategies")
+    )
 )
 
 from hpo_core.testing.adopting import AdoptingContract  # noqa: E402
 from hpo_core.testing.launchers import LauncherContract, SimulatedLauncherContract, Stage  # noqa: E402
 from hpo_core.testing.managers import WorkloadManagerContract  # noqa: E402
 from hpo_core.testing.metrics import MetricParserContract  # noqa: E402
+from hpo_core.testing.observers import ObserverContract  # noqa: E402
 from hpo_core.testing.spaces import spaces  # noqa: E402
 from hpo_core.testing.strategies import StrategyContract  # noqa: E402
 
@@ -21,6 +25,7 @@ __all__ = [
     "AdoptingContract",
     "LauncherContract",
     "MetricParserContract",
+    "ObserverContract",
     "SimulatedLauncherContract",
     "Stage",
     "StrategyContract",
