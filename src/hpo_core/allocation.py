@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import heapq
+import math
+from collections.abc import Callable, Mapping
 
 from attrs import field, frozen, validators
 
@@ -66,35 +68,56 @@ class SlotPool:
 
     An evaluation of one node takes one slot; one of several nodes takes whole nodes. Slots given out
     at the same time are disjoint. Nodes come and go: a node that leaves takes its slots with it, and a
-    slot returned to a node that left is dropped.
+    slot returned to a node that left is dropped. Nodes that joined first are given out first, at a cost that does not
+    grow with their number.
     """
 
     def __init__(self) -> None:
         self._nodes: dict[str, Node] = {}
-        self._ending = 0
-        """Nodes whose end is known."""
         self._free: dict[str, list[Slot]] = {}
-        self._claimed: dict[str, list[tuple[Slot, bool]]] = {}
-        """Taken before their node joined, and whether the whole node is."""
         self._taken: dict[str, list[Slot]] = {}
         """What is out, object by object: a node that left and came again owes nothing to its former slots."""
+        self._claimed: dict[str, list[tuple[Slot, bool]]] = {}
+        """Taken before their node joined, and whether the whole node is."""
+        self._rank: dict[str, int] = {}
+        self._joined = 0
+        self._open = _Ranked()
+        """Nodes with free slots; some may have none any more."""
+        self._whole = _Ranked()
+        """Nodes of which all slots are free; of some that may be so no more."""
+        self._first_end = math.inf
+        self.capacity = 0
+        """Slots in all, free and taken."""
+        self.free = 0
+        """Slots that are free now."""
+        self._wholly_free = 0
 
     def join(self, node: Node) -> None:
         """Add a node with all its slots free; a node that is there already is left as it is."""
-        if node.name not in self._nodes:
-            self._nodes[node.name] = node
-            self._ending += node.ends_at is not None
-            self._free[node.name] = _share_out(node)
-            self._taken[node.name] = []
-            for slot, whole in self._claimed.pop(node.name, ()):
-                self._claim(slot, whole)
+        if node.name in self._nodes:
+            return
+        self._joined += 1
+        self._rank[node.name] = self._joined
+        self._nodes[node.name] = node
+        self._taken[node.name] = []
+        self._free[node.name] = []
+        self.capacity += node.slots
+        self._first_end = min(self._first_end, math.inf if node.ends_at is None else node.ends_at)
+        self._set_free(node.name, _share_out(node))
+        for slot, whole in self._claimed.pop(node.name, ()):
+            self._claim(slot, whole)
 
     def leave(self, name: str) -> None:
         """Take a node out; unknown names are ignored, since a loss may be reported twice."""
-        node = self._nodes.pop(name, None)
-        self._ending -= node is not None and node.ends_at is not None
-        self._free.pop(name, None)
-        self._taken.pop(name, None)
+        if name not in self._nodes:
+            return
+        self._set_free(name, [])
+        node = self._nodes.pop(name)
+        del self._free[name], self._taken[name], self._rank[name]
+        self.capacity -= node.slots
+        if node.ends_at == self._first_end:
+            ends = (other.ends_at for other in self._nodes.values() if other.ends_at is not None)
+            self._first_end = min(ends, default=math.inf)
 
     @property
     def nodes(self) -> tuple[Node, ...]:
@@ -102,28 +125,18 @@ class SlotPool:
         return tuple(self._nodes.values())
 
     @property
-    def capacity(self) -> int:
-        """Slots in all, free and taken."""
-        return sum(node.slots for node in self._nodes.values())
-
-    @property
-    def free(self) -> int:
-        """Slots that are free now."""
-        return sum(map(len, self._free.values()))
-
-    @property
     def has_ends(self) -> bool:
         """Whether the end of any node is known."""
-        return self._ending > 0
+        return self._first_end < math.inf
 
     def room(self, nodes: int = 1, *, until: float | None = None) -> int:
         """Evaluations of so many nodes that fit in what is free now; `until` as in `take`."""
-        if nodes == 1 and until is None:
-            return self.free
-        usable = self._usable(until)
+        if until is None or until <= self._first_end:
+            return self.free if nodes == 1 else self._wholly_free // nodes
+        usable = self._that_last(until)
         if nodes == 1:
             return sum(len(self._free[name]) for name in usable)
-        return sum(len(self._free[name]) == self._nodes[name].slots for name in usable) // nodes
+        return sum(map(self._is_whole, usable)) // nodes
 
     def evaluations(self, nodes: int = 1) -> int:
         """Evaluations of so many nodes that fit when all is free."""
@@ -136,27 +149,17 @@ class SlotPool:
             nodes: nodes that the evaluation takes.
             until: the clock's time (s) at which it is expected to end; nodes that end sooner are passed over.
         """
-        usable = self._usable(until)
-        if nodes == 1:
-            for name in usable:
-                if self._free[name]:
-                    slot = self._free[name].pop(0)
-                    self._taken[name].append(slot)
-                    return (slot,)
+        chosen = self._first_with_room(nodes, until)
+        if len(chosen) < nodes:
             return None
-        whole = [name for name in usable if len(self._free[name]) == self._nodes[name].slots][:nodes]
-        if len(whole) < nodes:
-            return None
-        slots = tuple(Slot(name, 0, self._nodes[name].gpus, self._nodes[name].cores) for name in whole)
-        for slot in slots:
-            self._free[slot.node] = []
-            self._taken[slot.node].append(slot)
-        return slots
-
-    def _usable(self, until: float | None) -> Iterable[str]:
-        if until is None:
-            return self._nodes
-        return [name for name, node in self._nodes.items() if node.ends_at is None or node.ends_at >= until]
+        slots = []
+        for name in chosen:
+            node, free = self._nodes[name], self._free[name]
+            slot = free[0] if nodes == 1 else Slot(name, 0, node.gpus, node.cores)
+            self._set_free(name, free[1:] if nodes == 1 else [])
+            self._taken[name].append(slot)
+            slots.append(slot)
+        return tuple(slots)
 
     def claim(self, slots: tuple[Slot, ...]) -> None:
         """Take exactly these slots, which an earlier driver gave out, now or when their nodes join.
@@ -169,31 +172,86 @@ class SlotPool:
             else:
                 self._claimed.setdefault(slot.node, []).append((slot, len(slots) > 1))
 
-    def _claim(self, slot: Slot, whole: bool) -> None:
-        free = self._free[slot.node]
-        if whole and len(free) == self._nodes[slot.node].slots:
-            free.clear()
-            self._taken[slot.node].append(slot)
-        elif not whole and any(own.index == slot.index for own in free):
-            free[:] = [own for own in free if own.index != slot.index]
-            self._taken[slot.node].append(slot)
-
     def give_back(self, slots: tuple[Slot, ...]) -> None:
         """Return what `take` gave out; what is not out (any more) is ignored."""
         for slot in slots:
-            if slot.node in self._claimed:
-                self._claimed[slot.node] = [entry for entry in self._claimed[slot.node] if entry[0] is not slot]
-            taken = self._taken.get(slot.node, [])
+            name = slot.node
+            if name in self._claimed:
+                self._claimed[name] = [entry for entry in self._claimed[name] if entry[0] is not slot]
+            taken = self._taken.get(name, [])
             places = [i for i, other in enumerate(taken) if other is slot]
             if not places:
                 continue
             del taken[places[0]]
-            node = self._nodes[slot.node]
+            node = self._nodes[name]
             if len(slots) > 1:
-                self._free[slot.node] = _share_out(node)
+                self._set_free(name, _share_out(node))
             else:
-                self._free[slot.node].append(_share(node, slot.index))
-                self._free[slot.node].sort(key=_index)
+                self._set_free(name, sorted([*self._free[name], _share(node, slot.index)], key=_index))
+
+    def _first_with_room(self, nodes: int, until: float | None) -> list[str]:
+        """The first so many nodes that have room for an evaluation of that width."""
+        has_room = self._is_open if nodes == 1 else self._is_whole
+        if until is not None and until > self._first_end:
+            return [name for name in self._that_last(until) if has_room(name)][:nodes]
+        ranked = self._open if nodes == 1 else self._whole
+        return ranked.first(nodes, lambda rank, name: self._rank.get(name) == rank and has_room(name))
+
+    def _that_last(self, until: float) -> list[str]:
+        return [name for name, node in self._nodes.items() if node.ends_at is None or node.ends_at >= until]
+
+    def _is_open(self, name: str) -> bool:
+        return bool(self._free[name])
+
+    def _is_whole(self, name: str) -> bool:
+        return len(self._free[name]) == self._nodes[name].slots
+
+    def _claim(self, slot: Slot, whole: bool) -> None:
+        free = self._free[slot.node]
+        if whole and self._is_whole(slot.node):
+            self._set_free(slot.node, [])
+            self._taken[slot.node].append(slot)
+        elif not whole and any(own.index == slot.index for own in free):
+            self._set_free(slot.node, [own for own in free if own.index != slot.index])
+            self._taken[slot.node].append(slot)
+
+    def _set_free(self, name: str, free: list[Slot]) -> None:
+        """All changes of what is free go through here, so that the sums and the heaps are right."""
+        before, was_whole = len(self._free[name]), self._is_whole(name)
+        self._free[name] = free
+        self.free += len(free) - before
+        self._wholly_free += self._is_whole(name) - was_whole
+        if free:
+            self._open.add(self._rank[name], name)
+        if self._is_whole(name):
+            self._whole.add(self._rank[name], name)
+
+
+class _Ranked:
+    """Names by rank, the lowest first, each once; those that no longer count are dropped when they come up."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[int, str]] = []
+        self._entries: set[tuple[int, str]] = set()
+
+    def add(self, rank: int, name: str) -> None:
+        """Add a name, or leave it where it is."""
+        if (rank, name) not in self._entries:
+            self._entries.add((rank, name))
+            heapq.heappush(self._heap, (rank, name))
+
+    def first(self, count: int, counts: Callable[[int, str], bool]) -> list[str]:
+        """The first so many that count, or fewer; all of them stay."""
+        found: list[tuple[int, str]] = []
+        while self._heap and len(found) < count:
+            entry = heapq.heappop(self._heap)
+            if counts(*entry):
+                found.append(entry)
+            else:
+                self._entries.discard(entry)
+        for entry in found:
+            heapq.heappush(self._heap, entry)
+        return [name for _, name in found]
 
 
 def _index(slot: Slot) -> int:

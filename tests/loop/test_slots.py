@@ -206,3 +206,20 @@ def test_joining_twice_changes_nothing() -> None:
 def test_a_node_has_a_slot(slots: int) -> None:
     with pytest.raises(ValueError, match="slots"):
         Node("a", slots=slots)
+
+
+def test_taking_and_giving_back_costs_the_same_with_many_nodes_and_leaves_nothing_behind() -> None:
+    pool = SlotPool()
+    for i in range(5000):
+        pool.join(Node(f"n{i}"))
+    for _ in range(3):
+        out = [pool.take() for _ in range(5000)]
+        assert pool.take() is None
+        assert pool.free == 0
+        for slots in reversed(out):
+            assert slots is not None
+            pool.give_back(slots)
+    assert pool.free == pool.capacity == 5000
+    assert pool.take() == (Slot("n0"),)
+    held = pool._open._heap, pool._whole._heap
+    assert max(map(len, held)) <= 5000
