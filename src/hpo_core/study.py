@@ -252,8 +252,10 @@ class Study(Results):
 
     def _warn_without_result(self) -> None:
         """Silence is no answer where every trial failed; `Progress` and the command line say it in their own way."""
+        if self.best_trial is not None:
+            return
         failed = next((record for record in self.trials if record.state is State.FAILED), None)
-        if self.best_trial is not None or failed is None or failed.result is None:
+        if failed is None or failed.result is None:
             return
         warnings.warn(
             f"no trial has a result; trial {failed.number} failed: {failed.result.message} "
