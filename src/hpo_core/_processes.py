@@ -30,7 +30,7 @@ def can_find() -> bool:
     return os.path.exists("/proc/self/environ")
 
 
-def find(variable: str, value: str) -> list[int]:
+def find(variable: str, value: str, *, spared: str = "") -> list[int]:
     """Ids of this user's living processes that were started with ``variable=value``.
 
     This process and its ancestors are not among them.
@@ -38,23 +38,36 @@ def find(variable: str, value: str) -> list[int]:
     Args:
         variable: name of an environment variable.
         value: its whole value.
+        spared: those are not meant that were also started with a variable that begins so, such as ``NAME=va``.
 
     Returns:
         process ids, in order; none where `can_find` says no.
     """
     if not can_find():
         return []
-    entry, own = os.fsencode(f"{variable}={value}"), _ancestors()
-    return [pid for pid in _all() if entry in _environment(pid) and pid not in own and started(pid)]
+    entry, own, prefix = os.fsencode(f"{variable}={value}"), _ancestors(), os.fsencode(spared)
+
+    def is_meant(environment: list[bytes]) -> bool:
+        return entry in environment and not (prefix and any(one.startswith(prefix) for one in environment))
+
+    return [pid for pid in _all() if is_meant(_environment(pid)) and pid not in own and started(pid)]
 
 
-def sweep(variable: str, value: str, grace_s: float, *, before: Callable[[list[int]], None] | None = None) -> list[int]:
+def sweep(
+    variable: str,
+    value: str,
+    grace_s: float,
+    *,
+    spared: str = "",
+    before: Callable[[list[int]], None] | None = None,
+) -> list[int]:
     """End all processes that `find` finds, each with its group, and wait until they are gone.
 
     Args:
         variable: name of an environment variable.
         value: its whole value.
         grace_s: seconds between TERM and KILL; 0: KILL at once.
+        spared: as for `find`.
         before: is told what was found, before anything is signalled.
 
     Returns:
@@ -62,7 +75,7 @@ def sweep(variable: str, value: str, grace_s: float, *, before: Callable[[list[i
     """
     ended: set[int] = set()
     for _ in range(_ROUNDS):
-        found = [pid for pid in find(variable, value) if pid not in ended]
+        found = [pid for pid in find(variable, value, spared=spared) if pid not in ended]
         if not found:
             break
         if before is not None:
@@ -93,6 +106,13 @@ def end(pids: Iterable[int], grace_s: float) -> list[int]:
         _signal_groups(alive, signal.SIGKILL)
         alive = _wait(alive, _KILL_WAIT_S)
     return sorted(wanted - set(alive))
+
+
+def ask_to_end(pids: Iterable[int]) -> None:
+    """Signal TERM to processes with their groups, and wait for nothing."""
+    alive = {pid: since for pid in pids if (since := started(pid))}
+    _signal_groups(alive, signal.SIGTERM)
+    _signal_groups(alive, signal.SIGCONT)
 
 
 def tree_memory(roots: Iterable[int]) -> dict[int, int]:
@@ -198,7 +218,8 @@ def _read(pid: int, name: str) -> bytes:
         return b""
 
 
-def _guard(variable: str, value: str, grace_s: float) -> None:
+def guard(variable: str, value: str, grace_s: float) -> None:
+    """Wait for the end of standard input; without a word before it, end everything that has the variable."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     if not os.read(0, 64):
@@ -208,4 +229,4 @@ def _guard(variable: str, value: str, grace_s: float) -> None:
 
 
 if __name__ == "__main__":
-    _guard(sys.argv[1], sys.argv[2], float(sys.argv[3]))
+    guard(sys.argv[1], sys.argv[2], float(sys.argv[3]))

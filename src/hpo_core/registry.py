@@ -310,6 +310,7 @@ _REGISTRY = Registry(
         "hpo_core.builtin.random",
         "hpo_core.builtin.grid",
         "hpo_core.builtin.local",
+        "hpo_core.builtin.pilot",
         "hpo_core.builtin.simulated",
         "hpo_core.builtin.text_metrics",
         "hpo_core.builtin.regex_metrics",

@@ -1,8 +1,12 @@
 """Our own launchers keep the contract that everybody's must."""
 
+import socket
+
 import pytest
 
-from hpo_core.builtin.local import LocalLauncher
+from hpo_core.allocation import AllocationRequest, Slot
+from hpo_core.builtin.local import LocalLauncher, LocalManager
+from hpo_core.builtin.pilot import PilotLauncher, PilotOptions
 from hpo_core.builtin.simulated import SimulatedLauncher, SimulatedLauncherOptions
 from hpo_core.testing import LauncherContract, SimulatedLauncherContract
 
@@ -11,6 +15,31 @@ class TestLocal(LauncherContract):
     @pytest.fixture
     def launcher(self):
         return LocalLauncher()
+
+
+class _PilotOnThisMachine(LauncherContract):
+    transport = "tcp"
+
+    @pytest.fixture
+    def slots(self):
+        return (Slot(socket.gethostname()),)
+
+    @pytest.fixture
+    def launcher(self, events):
+        manager = LocalManager()
+        manager.acquire(AllocationRequest(), events)
+        launcher = PilotLauncher(PilotOptions(transport=self.transport))
+        launcher.manager = manager
+        yield launcher
+        manager.release()
+
+
+class TestPilot(_PilotOnThisMachine):
+    pass
+
+
+class TestPilotOverFiles(_PilotOnThisMachine):
+    transport = "files"
 
 
 class TestSimulated(SimulatedLauncherContract):

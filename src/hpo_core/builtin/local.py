@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Callable, Sequence
 
 from attrs import field, frozen, validators
 
-from hpo_core.allocation import AllocationRequest, Node, Slot
+from hpo_core.allocation import AllocationRequest, Node
 from hpo_core.builtin._gpus import find_gpus
+from hpo_core.builtin._shares import shares
+from hpo_core.builtin._spawner import Spawner
 from hpo_core.events import EventLoop, NodesJoined
 from hpo_core.exceptions import ConfigurationError
 from hpo_core.hookspecs import hookimpl
-from hpo_core.interfaces import Launcher, WorkloadManager
+from hpo_core.interfaces import Capability, Launcher, WorkloadManager
 from hpo_core.processes import ProcessLauncher
 from hpo_core.trial import Evaluation
 
@@ -40,10 +43,12 @@ class LocalManager(WorkloadManager):
     name = "local"
     default_launcher = "local"
     max_nodes = 1
+    capabilities = frozenset({Capability.SPAWNS})
     Options = LocalManagerOptions
 
     def __init__(self, options: LocalManagerOptions | None = None) -> None:
         super().__init__(options or LocalManagerOptions())
+        self._spawner = Spawner()
 
     def acquire(self, request: AllocationRequest, events: EventLoop) -> None:
         slots = max(request.slots, 1)
@@ -53,10 +58,15 @@ class LocalManager(WorkloadManager):
         self.attach(events)
 
     def attach(self, events: EventLoop) -> None:
+        self._events = events
         events.post(NodesJoined((self._node,)))
 
     def release(self) -> None:
-        """Nothing was taken."""
+        """Nothing was taken; what was started with `spawn` ends."""
+        self._spawner.close()
+
+    def spawn(self, words: Sequence[str], nodes: Sequence[str], ended: Callable[[str], None]) -> None:
+        self._spawner.spawn(self._events, words, nodes, ended)
 
     def _shared_cores(self, slots: int) -> tuple[int, ...]:
         if not self.options.pin_cores:
@@ -92,32 +102,7 @@ class LocalLauncher(ProcessLauncher):
     name = "local"
 
     def environment(self, evaluation: Evaluation) -> dict[str, str]:
-        environment = dict(evaluation.environment)
-        for slot in evaluation.slots:
-            environment.update(_share(slot))
-        return environment
-
-    def _spawn_words(self, words: tuple[str, ...], environment: dict[bytes, bytes], out: int, err: int) -> int:
-        cores = environment.get(b"HPO_CORES")
-        if not cores:
-            return super()._spawn_words(words, environment, out, err)
-        ours = os.sched_getaffinity(0)
-        os.sched_setaffinity(0, map(int, cores.split(b",")))  # of this thread; the child inherits it
-        try:
-            return super()._spawn_words(words, environment, out, err)
-        finally:
-            os.sched_setaffinity(0, ours)
-
-
-def _share(slot: Slot) -> dict[str, str]:
-    """What a program should know of its part of the node."""
-    share = {}
-    if slot.gpus:
-        share["CUDA_VISIBLE_DEVICES"] = share["ROCR_VISIBLE_DEVICES"] = ",".join(dict.fromkeys(slot.gpus))
-    if slot.cores:
-        share["HPO_CORES"] = ",".join(map(str, slot.cores))
-        share["OMP_NUM_THREADS"] = str(len(slot.cores))
-    return share
+        return {**evaluation.environment, **shares(evaluation.slots)}
 
 
 @hookimpl

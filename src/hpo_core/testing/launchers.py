@@ -1,7 +1,7 @@
 """The contracts of launchers: subclass one in your tests, give it a fixture, run pytest.
 
 `SimulatedLauncherContract` is what holds for every launcher, also where nothing runs in truth; `LauncherContract`
-adds what holds where commands run.
+adds what holds where commands run; `AdoptingContract` is for those that declare `Capability.ADOPTS`.
 """
 
 # ruff: noqa: S101 - these are tests
