@@ -1,0 +1,108 @@
+"""A real Slurm of eight nodes, for all tests of this folder: brought up once and taken down in the end."""
+
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).parents[3] / "tests" / "clusters" / "slurm"
+NODES = 8
+
+
+class Cluster:
+    """The cluster, as seen by somebody beside us."""
+
+    def control(self, *words: str) -> str:
+        """Run the script that brings clusters up."""
+        done = subprocess.run([SCRIPT, *words], capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def ask(self, *words: str) -> str:
+        """Run a command of Slurm."""
+        done = subprocess.run(words, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60)
+        return done.stdout
+
+    def jobs(self, *, but: str = "hpo-timed") -> list[str]:
+        """Jobs that wait or run, as ``ID STATE NAME``, but for the one that runs beside all tests."""
+        return [line for line in self.ask("squeue", "-h", "-o", "%i %T %j").splitlines() if but not in line]
+
+    def steps(self) -> list[str]:
+        """Job steps, as ``ID NAME``."""
+        return self.ask("squeue", "-s", "-h", "-o", "%i %j").splitlines()
+
+    def wait_for(self, condition: Callable[[], object], limit_s: float = 30.0) -> None:
+        """Poll until something is so."""
+        until = time.monotonic() + limit_s
+        while not condition():
+            assert time.monotonic() < until, f"it did not come to pass; jobs: {self.jobs()}, steps: {self.steps()}"
+            time.sleep(0.05)
+
+    def allocate(self, *words: str) -> int:
+        """An allocation that somebody made before; all of its nodes, in the background."""
+        done = subprocess.run(
+            ["salloc", "--no-shell", "--exclusive", *words], capture_output=True, text=True, stdin=subprocess.DEVNULL
+        )
+        assert done.returncode == 0, done.stderr
+        return int(done.stderr.rpartition("Granted job allocation ")[2].split()[0])
+
+    def cancel(self, *words: object) -> None:
+        """End jobs or steps, from outside."""
+        subprocess.run(["scancel", *map(str, words)], check=False, stdin=subprocess.DEVNULL)
+
+
+def missing() -> str:
+    """Why there can be no cluster here; empty: there can."""
+    if not SCRIPT.exists():
+        return f"{SCRIPT.name} is only in a checkout of the repository (tests/clusters)"
+    for program in ("slurmctld", "slurmd", "srun", "munged"):
+        if shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin") is None:
+            return f"there is no {program}: as root, on Debian or Ubuntu, run 'tests/clusters/slurm install'"
+    return ""
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    why_not = missing()
+    if why_not and os.environ.get("HPO_REQUIRE_SLURM"):
+        pytest.fail(f"HPO_REQUIRE_SLURM is set, and {why_not}")
+    if why_not:
+        pytest.skip(why_not)
+    folder = tempfile.mkdtemp(prefix="hs-")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("SLURM_")]:
+            patch.delenv(name)
+        patch.setenv("HPO_SLURM_DIR", folder)
+        patch.setenv("HPO_SLURM_GPUS", "2")
+        patch.setenv("HPO_SLURM_PORT", str(20000 + os.getpid() % 6000))
+        cluster = Cluster()
+        try:
+            line = cluster.control("up", str(NODES))
+            patch.setenv("SLURM_CONF", line.strip().partition("=")[2])
+            yield cluster
+        finally:
+            cluster.control("down")
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def empty(cluster: Cluster) -> Iterator[Cluster]:
+    """The cluster; nothing of this test may be left on it."""
+    yield cluster
+    left = [line for line in cluster.jobs() if " COMPLETING " not in line]
+    for line in left:
+        cluster.cancel(line.split()[0])
+    cluster.wait_for(lambda: cluster.jobs() == [])
+    assert left == []
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory of its own to work in."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
