@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 
 import hpo_core as hpo
+from hpo_core import State
 from hpo_core.journal import read
 from hpo_core.registry import get
 from hpo_slurm import SlurmManager, SlurmOptions
@@ -546,3 +548,106 @@ def test_an_allocations_time_is_over(expiring, cluster):
     assert joined.startswith("NodesJoined(")
     assert re.match(r"NodesLeft\(.*the time of allocation \d+ is over.*ALLOCATION_ENDED", left)
     assert re.match(r"AllocationLost\(.*the time of allocation \d+ is over.*ALLOCATION_ENDED", lost)
+
+
+# Workers of the core's launcher `pilot` on Slurm's nodes, and training that goes on across nodes
+
+COUNTS = """
+import os, sys
+path = os.path.join(os.environ["HPO_CHECKPOINT"], "epochs")
+nodes = open(path).read().split() if os.path.exists(path) else []
+with open(path, "w") as file:
+    file.write(" ".join([*nodes, os.environ["SLURMD_NODENAME"]]))
+print("FoM:", abs(float(sys.argv[1].partition("=")[2]) - 0.3) / (1 + len(nodes)))
+"""
+
+
+def test_two_hundred_short_evaluations(empty, here):
+    """All nodes work, each evaluation by itself; in the end nothing is left in the queue."""
+    study, watching = run(script(here), n_trials=200, launcher="pilot", nodes=4)
+    assert [record.state for record in study.trials] == [State.DONE] * 200
+    ran = intervals(here)
+    assert Counter(trial for _, trial, *_ in ran) == Counter(range(1, 201))
+    assert {node for node, *_ in ran} == {"n1", "n2", "n3", "n4"}
+    assert watching.most <= 4
+    assert empty.jobs() == []
+
+
+def test_an_evaluation_of_two_nodes_knows_both(empty, here):
+    """The command runs on the first; all are in the host file."""
+    command = "sh -c 'echo FoM: $(sort \"$HPO_HOSTFILE\" | uniq | wc -l)' sh"
+    study, _ = run(command, n_trials=4, launcher="pilot", nodes=4, nodes_per_eval=2)
+    assert [record.fom for record in study.trials] == [2.0] * 4
+    used = [record.result.nodes for record in study.trials if record.result]
+    assert {len(set(nodes)) for nodes in used} == {2}
+
+
+def test_a_killed_driver_leaves_no_worker(empty, here, drivers):
+    driver = Driver(here, script(here, 60.0), n_trials=20, launcher="pilot", nodes=3)
+    drivers.append(driver)
+    empty.wait_for(lambda: driver.said("started:") >= 3 and (here / "log").exists())
+    study_id = driver.study_id()
+    empty.wait_for(lambda: len(alive(study_id)) >= 3)
+    driver.signal(signal.SIGKILL)
+    driver.process.wait()
+    empty.wait_for(lambda: alive(study_id) == [] and empty.jobs() == [])
+
+
+def test_a_node_dies_under_its_worker(empty, here, drivers):
+    """What ran there runs again elsewhere, and the study comes to its end."""
+    driver = Driver(here, script(here, 1.0), n_trials=12, launcher="pilot", nodes=3)
+    drivers.append(driver)
+    empty.wait_for(lambda: (here / "log").exists() and (here / "log").read_text().count("n2 begin") >= 1)
+    try:
+        empty.control("stop-node", "n2")
+        (here / "fast").touch()
+        said = driver.end()
+    finally:
+        empty.control("start-node", "n2")
+    assert "stopped: all trials of the budget are done" in said, said
+    study = hpo.Study.load(here / "study")
+    with study:
+        assert {record.state for record in study.trials} == {State.DONE}
+        assert max(record.result.attempts for record in study.trials if record.result) >= 2
+    empty.wait_for(lambda: "n2" in empty.ask("sinfo", "-h", "-N", "-t", "idle", "-o", "%N"))
+
+
+@pytest.mark.parametrize("launcher", ["slurm", "pilot"])
+def test_population_based_training_across_nodes(empty, here: Path, launcher):
+    """Members go on from checkpoints that other nodes wrote."""
+    pytest.importorskip("hpo_genetic")
+    (here / "train.py").write_text(COUNTS)
+    with hpo.Evaluator(
+        f"{sys.executable} -S train.py",
+        workload_manager="slurm",
+        launcher=launcher,
+        nodes=4,
+        alloc_timeout=5,
+        checkpoint="ckpt",
+        manager_options={"poll": 0.2},
+    ) as evaluator:
+        params = hpo.Params([["--x", 0.9, (0.0, 1.0)]])
+        options = {"pop_size": 4, "epochs": 6}
+        with hpo.Study(
+            params, evaluator, strategy="pbt", strategy_options=options, n_trials=24, seed=1, directory="study"
+        ) as study:
+            study.optimize()
+            assert {record.state for record in study.trials} == {State.DONE}
+            assert study.best_trial is not None
+            checkpoint = here / "study" / "checkpoints" / study.best_trial.trial.tag / "ckpt" / "epochs"
+            nodes = checkpoint.read_text().split()
+            assert len(nodes) == _epochs(study, study.best_trial.number)
+            parents = {record.trial.parent for record in study.trials}
+            assert len(parents - {None}) >= 12
+            assert len({node for folder in os.listdir("study/checkpoints") for node in _trained_on(folder)}) > 1
+
+
+def _epochs(study: hpo.Study, number: int) -> int:
+    """Trials from the first ancestor to this one."""
+    parent = study.trials[number - 1].trial.parent
+    return 1 if parent is None else 1 + _epochs(study, parent)
+
+
+def _trained_on(folder: str) -> list[str]:
+    path = Path("study/checkpoints") / folder / "ckpt" / "epochs"
+    return path.read_text().split() if path.exists() else []
