@@ -147,5 +147,6 @@ def _continue(number: int, parent: int, source: Path, target: Path) -> None:
 def _discard(path: Path) -> None:
     try:
         _trees.remove(path)
+        path.parent.rmdir()
     except OSError:
-        pass  # It is garbage that stays; the next session finds it again.
+        pass  # A folder with more in it stays; garbage that can't be removed is found again by the next session.

@@ -1,5 +1,6 @@
 """Strategies with every capability keep the contract too: its checks ask no more than the interface promises."""
 
+from collections.abc import Collection
 from typing import Any
 
 from hpo_core import Capability, Pause, Proposal, Report, Result, Trial
@@ -43,6 +44,9 @@ class Halving(Strategy):
 
     def report(self, trial: Trial, report: Report) -> bool:
         return report.step >= 3 and report.fom > self.best
+
+    def continuable(self) -> Collection[int]:
+        return [*(number for _, number, _ in self.told), *(parent for parent, _ in self.queue)]
 
     def get_state(self) -> Any:
         return {

@@ -268,6 +268,69 @@ class ContinuesUnfinished(RandomStrategy):
         return attrs.evolve(super().ask(), parent=self.asked - 1 or None)
 
 
+class Continues(RandomStrategy):
+    """Goes on with the best: the base of some mutants, and right itself."""
+
+    capabilities = frozenset({Capability.CONTINUES})
+
+    def __init__(self, space, **arguments):
+        super().__init__(space, **arguments)
+        self.best = (float("inf"), None)
+
+    def ask(self):
+        return attrs.evolve(super().ask(), parent=self.best[1])
+
+    def tell(self, trial, result):
+        if trial.origin != "inserted" and result.ok:
+            self.best = min(self.best, (result.loss, trial.number))
+
+    def continuable(self):
+        return [] if self.best[1] is None else [self.best[1]]
+
+
+class ContinuesFailures(Continues):
+    """Takes any trial that has ended."""
+
+    def tell(self, trial, result):
+        if trial.origin != "inserted":
+            self.best = (0.0, trial.number)
+
+
+class ContinuesInserted(Continues):
+    """Takes a trial that never ran."""
+
+    def tell(self, trial, result):
+        if result.ok:
+            self.best = min(self.best, (result.loss, trial.number))
+
+
+class ContinuesDeleted(Continues):
+    """Does not say what it may continue."""
+
+    def continuable(self):
+        return []
+
+
+class ContinuesAgain(Continues):
+    """Forgets to say for a while what it may continue."""
+
+    told = 0
+
+    def tell(self, trial, result):
+        super().tell(trial, result)
+        self.told += 1
+
+    def continuable(self):
+        return super().continuable() if self.told % 4 else []
+
+
+class SaysUnfinished(Continues):
+    """Wants to keep what does not exist yet."""
+
+    def continuable(self):
+        return [*super().continuable(), 1000]
+
+
 class ReportsNothing(RandomStrategy):
     """Declares that it hears reports, and answers nothing."""
 
@@ -328,6 +391,12 @@ STRATEGIES = [
     (LosesState, "test_restored_state_goes_on_the_same", {}),
     (SavesWhatIsNoJson, "test_state_is_json", {}),
     (DrawsWhenSaving, "test_saving_changes_nothing", {}),
+    (ContinuesUnfinished, "test_continues_what_is_there", {}),
+    (ContinuesFailures, "test_continues_what_is_there", {}),
+    (ContinuesInserted, "test_continues_what_is_there", {}),
+    (ContinuesDeleted, "test_continues_what_is_there", {}),
+    (ContinuesAgain, "test_continues_what_is_there", {}),
+    (SaysUnfinished, "test_continues_what_is_there", {}),
     (ReportsNothing, "test_reports_are_answered", {}),
     (RemembersAll, "test_cost_does_not_grow_with_history", {}),
 ]
@@ -348,6 +417,10 @@ def test_wrong_strategies_are_caught(mutant: type[Strategy], check, more, monkey
     method = getattr(contract, check)
     with pytest.raises((AssertionError, KeyError, OverflowError, ValueError)):
         method(make, **more)
+
+
+def test_a_strategy_that_continues_rightly_passes():
+    StrategyContract().test_continues_what_is_there(lambda space, seed: Continues(space, seed=seed))
 
 
 # Launchers

@@ -1,7 +1,7 @@
-"""The strategy keeps the promises of all strategies, with small demes and as it comes."""
+"""The strategies keep the promises of all strategies."""
 
 from hpo_core.testing.strategies import StrategyContract
-from hpo_genetic import GeneticOptions, GeneticStrategy
+from hpo_genetic import GeneticOptions, GeneticStrategy, PBTOptions, PBTStrategy
 
 
 class TestSmallDemes(StrategyContract):
@@ -15,3 +15,17 @@ class TestSynchronous(StrategyContract):
     options = GeneticOptions(num_demes=2, pop_size=4, synchronous=True, documented_only=True)
     examples = 3
     steps = 30
+
+
+class TestPBT(StrategyContract):
+    strategy = PBTStrategy
+    options = PBTOptions(pop_size=4)
+    constant_cost = True
+    examples = 8
+
+
+class TestDemesThatTrain(StrategyContract):
+    strategy = GeneticStrategy
+    options = GeneticOptions(num_demes=2, pop_size=4, gens_per_epoch=2)
+    checkpoints = True
+    examples = 6

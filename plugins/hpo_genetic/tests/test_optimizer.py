@@ -51,7 +51,10 @@ def table(path):
 
 def test_it_is_found_by_its_entry_point():
     found = [info for info in hpo.list_plugins() if info.distribution == "hpo-genetic"]
-    assert [(info.kind, info.name, info.health) for info in found] == [("strategy", "genetic", "ok")]
+    assert [(info.kind, info.name, info.health) for info in found] == [
+        ("strategy", "genetic", "ok"),
+        ("strategy", "pbt", "ok"),
+    ]
     assert hpo.GeneticOptimizer is hpo.genetic.Optimizer is hpo.genetic_optimizer.GeneticOptimizer
     assert hpo.GeneticOptimizer is hpo_genetic.GeneticOptimizer
 
@@ -76,7 +79,6 @@ def test_it_cannot_search_without_an_evaluator():
     ("arguments", "message"),
     [
         ({"populations": 3}, "has no argument 'populations'"),
-        ({"gens_per_epoch": 0}, "gens_per_epoch=0 must be a whole number"),
     ],
 )
 def test_wrong_arguments(arguments, message):
@@ -84,17 +86,56 @@ def test_wrong_arguments(arguments, message):
         hpo.GeneticOptimizer(**arguments)
 
 
-@pytest.mark.parametrize("arguments", [{"pop_size": 0}, {"num_demes": "four"}, {"mutation_rate": 2}])
+@pytest.mark.parametrize(
+    "arguments", [{"pop_size": 0}, {"num_demes": "four"}, {"mutation_rate": 2}, {"gens_per_epoch": 0}]
+)
 def test_wrong_values_are_refused_before_anything_runs(place, arguments):
     with pytest.raises(hpo.ConfigurationError, match=next(iter(arguments))):
         hpo.GeneticOptimizer(evaluator(), **arguments).optimize(hpo.Params(PARAMS))
     assert sorted(path.name for path in place.iterdir()) == ["train.py"]
 
 
-def test_checkpoints_are_not_there_yet(place):
-    """Population-based training comes later; until then nobody should believe that it runs."""
-    with pytest.raises(hpo.ConfigurationError, match="population-based training, which hpo-genetic does not have yet"):
-        hpo.GeneticOptimizer(evaluator(checkpoint="ck")).optimize(hpo.Params(PARAMS))
+TRAIN_ON = """\
+import pathlib, sys
+values = dict(word.split("=") for word in sys.argv[2:])
+saved = pathlib.Path(sys.argv[1], "history.txt")
+history = (saved.read_text() if saved.exists() else "") + values["--x"] + " "
+saved.write_text(history)
+print("FoM:", 1.0 / len(history.split()) + 0.01 * float(values["--x"]), "\\nhistory:", history)
+"""
+
+
+@pytest.mark.parametrize(("generations", "each"), [(4, 1), (4, 2)])
+def test_children_train_the_checkpoints_of_their_parents_further(place, generations, each):
+    """In an epoch all start from the same weights, so that weights are trained once an epoch."""
+    Path("train.py").write_text(TRAIN_ON)
+    optimizer = hpo.GeneticOptimizer(
+        hpo.Evaluator(f"{sys.executable} -S train.py @checkpoint", checkpoint="ck", workload_manager="local"),
+        generations=generations, num_demes=2, pop_size=3, gens_per_epoch=each, log_fn="genetic.log", seed=3,
+    )  # fmt: skip
+    optimizer.optimize(hpo.Params([["--x", 0.5, (0.0, 1.0)]]))
+    trials = [record.trial for record in optimizer.study.trials]
+    assert len(trials) == generations * 6
+    depth = {}
+    for number, trial in enumerate(trials, 1):
+        epoch = (number - 1) // (6 * each) + 1
+        depth[number] = depth.get(trial.parent, 0) + 1
+        assert depth[number] <= epoch
+        assert (trial.parent is None) == (epoch == 1)
+        if trial.parent is not None:
+            assert (trial.parent - 1) // (6 * each) + 1 < epoch
+            assert trial.fidelity == depth[number]
+    assert max(depth.values()) == generations // each
+
+    best = optimizer.study.best_trial.trial
+    saved = optimizer.study.directory / "checkpoints" / best.tag / "ck" / "history.txt"
+    assert len(saved.read_text().split()) == depth[best.number]
+
+    _, rows = table("genetic.log")
+    assert [row["epoch"] for row in rows] == [f"{k // each + 1}" for k in range(generations)]
+    assert rows[0]["checkpoint_in"] == "NA"
+    assert rows[-1]["checkpoint_out"] == best.tag
+    assert rows[-1]["checkpoint_in"] == trials[best.parent - 1].tag
 
 
 def test_search_with_log_files(place):

@@ -27,7 +27,7 @@ from hpo_core.space import Integer, Params, Real
 from hpo_core.testing import _rehearsal as on_stage
 from hpo_core.testing._rehearsal import Rehearsal, script
 from hpo_core.testing.spaces import spaces
-from hpo_core.trial import Pause, Proposal
+from hpo_core.trial import Pause, Proposal, Trial
 
 
 class Make(Protocol):
@@ -56,6 +56,8 @@ class StrategyContract:
     """Random spaces that each check tries."""
     steps: ClassVar[int] = 40
     """Asks, tells and reports with each; more where it takes longer until something interesting happens."""
+    checkpoints: ClassVar[bool] = False
+    """Whether trials have checkpoints; always for a class that declares `Capability.CONTINUES`."""
     constant_cost: ClassVar[bool] = False
     """Set it to promise that an ask takes as many steps after a thousand results as after a hundred."""
 
@@ -64,7 +66,9 @@ class StrategyContract:
         """Makes a new strategy from a space and a seed; the same arguments, the same strategy."""
 
         def make(space: Params, seed: int) -> Strategy:
-            return self.strategy(space, seed=seed, options=self.options, outlook=Outlook(slots=4, trials_left=1000))
+            checkpoints = self.checkpoints or Capability.CONTINUES in self.strategy.capabilities
+            outlook = Outlook(slots=4, trials_left=1000, checkpoints=checkpoints)
+            return self.strategy(space, seed=seed, options=self.options, outlook=outlook)
 
         return make
 
@@ -360,6 +364,19 @@ class StrategyContract:
 
         self._for_all(check)
 
+    def test_continues_what_is_there(self, make: Make) -> None:
+        """A parent ended well and still has its checkpoint: all are deleted that are not `continuable` after a tell."""
+        if Capability.CONTINUES not in make(one_of_each(), 1).capabilities:
+            pytest.skip("Capability.CONTINUES is not declared")
+
+        def check(space: Params, seed: int) -> None:
+            rehearsal = _WithCheckpoints(make(space, seed), space)
+            rehearsal.put_in("enqueued")
+            rehearsal.run(script(seed, 2 * self.steps))
+            rehearsal.run(script(seed, self.steps, outcomes=on_stage.GOOD))
+
+        self._for_all(check)
+
     def test_cost_does_not_grow_with_history(self, make: Make) -> None:
         """Where it is promised: an ask takes no more steps after a thousand results than after a hundred."""
         if not self.constant_cost:
@@ -426,6 +443,39 @@ _HARD: dict[str, Callable[[], Params]] = {
     "tiny": lambda: Params([["--a", [True, False]], ["--b", (1, 2)]]),
     "wide": _wide,
 }
+
+# Checkpoints
+
+
+class _WithCheckpoints(Rehearsal):
+    """Keeps account of checkpoints as a study does, and deletes them as early as it may."""
+
+    def __init__(self, strategy: Strategy, space: Params) -> None:
+        super().__init__(strategy, space)
+        self._there: set[int] = set()
+        self._good: set[int] = set()
+
+    def ask(self) -> Proposal | Pause:
+        answer = super().ask()
+        parent = answer.parent if isinstance(answer, Proposal) else None
+        if parent is not None:
+            assert parent in self.finished, f"the parent {parent} has not ended"
+            assert parent in self._good, f"the parent {parent} did not end well, or never ran"
+            assert parent in self._there, f"the parent {parent} was not continuable before, its checkpoint is deleted"
+        return answer
+
+    def tell(self, trial: Trial, outcome: str) -> None:
+        super().tell(trial, outcome)
+        if trial.origin != "inserted":
+            self._there.add(trial.number)
+            if outcome not in on_stage.BAD:
+                self._good.add(trial.number)
+        wanted = set(self.strategy.continuable())
+        assert wanted <= self.finished, f"{sorted(wanted - self.finished)} are continuable and have not ended"
+        in_use = {number for one in self.open for number in (one.number, one.parent)} | {trial.parent}
+        assert wanted <= self._there, f"{sorted(wanted - self._there)} are continuable again, and deleted"
+        self._there &= wanted | in_use
+
 
 # Watching
 

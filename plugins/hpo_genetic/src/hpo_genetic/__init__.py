@@ -1,4 +1,4 @@
-"""Genetic search for hpo-core: the strategy ``genetic`` and the optimizer of the seed.
+"""Genetic search and population-based training: strategies ``genetic`` and ``pbt``, and the optimizer of the seed.
 
 The parts are imported when they are first used: a study with another strategy costs nothing here.
 """
@@ -15,15 +15,27 @@ if TYPE_CHECKING:
     from hpo_genetic._log import DemeLog
     from hpo_genetic._optimizer import GeneticOptimizer
     from hpo_genetic._options import GeneticOptions
+    from hpo_genetic._pbt import PBTStrategy
+    from hpo_genetic._pbt_options import PBTOptions
     from hpo_genetic._strategy import GeneticStrategy
 
-__all__ = ["DemeLog", "GeneticOptimizer", "GeneticOptions", "GeneticStrategy", "hpo_register_strategy"]
+__all__ = [
+    "DemeLog",
+    "GeneticOptimizer",
+    "GeneticOptions",
+    "GeneticStrategy",
+    "PBTOptions",
+    "PBTStrategy",
+    "hpo_register_strategy",
+]
 
 _HOMES = {
     "DemeLog": "_log",
     "GeneticOptimizer": "_optimizer",
     "GeneticOptions": "_options",
     "GeneticStrategy": "_strategy",
+    "PBTOptions": "_pbt_options",
+    "PBTStrategy": "_pbt",
 }
 
 
@@ -34,7 +46,8 @@ def __getattr__(name: str) -> Any:
 
 
 @hookimpl
-def hpo_register_strategy() -> type[Strategy]:
+def hpo_register_strategy() -> list[type[Strategy]]:
+    from hpo_genetic._pbt import PBTStrategy
     from hpo_genetic._strategy import GeneticStrategy
 
-    return GeneticStrategy
+    return [GeneticStrategy, PBTStrategy]

@@ -92,7 +92,7 @@ class Breeding:
         new = min(max(new, bottom), top)
         if domain.size is None:
             return domain.canonical(new)
-        return _whole(value, new, amount, domain)
+        return whole(value, new, amount, domain)
 
     def _moved_index(self, value: Value, domain: Values, large: bool, steps: Steps, rng: Random) -> Value:
         count = len(domain.values)
@@ -114,7 +114,7 @@ class Breeding:
         return domain.values[index]
 
 
-def _whole(value: Any, new: float, amount: float, domain: Domain) -> Value:
+def whole(value: Any, new: float, amount: float, domain: Domain) -> Value:
     """The nearest value of a grid, another one than before."""
     step = domain.step  # type: ignore[attr-defined]
     if isinstance(domain, Integer):

@@ -31,6 +31,7 @@ class _Row:
     tag: str
     loss: float
     values: Mapping[str, Value]
+    parent: int | None = None
 
 
 class DemeLog(Observer):
@@ -40,6 +41,8 @@ class DemeLog(Observer):
     its flags, and the mean over the generation's individuals that have a figure of merit. The others hold
     ``generation tag fitness FoM FLAG ...``, by id; fitness is ``exp(-10 x^2)`` with
     ``x = (FoM - best) / (worst - best)`` over the deme's individuals of that generation, 0 for failures.
+    ``checkpoint_in`` and ``checkpoint_out`` are the tags of the trials whose checkpoints the best so far went on from,
+    and left.
     A generation is the next ``num_demes * pop_size`` results; the last one may be shorter. All are readable with
     ``pandas.read_csv(path, sep=r"\s+")``.
 
@@ -68,6 +71,8 @@ class DemeLog(Observer):
         names = [self._path.name, *(f"Deme{k}_{self._path.name}" for k in range(1, self._demes + 1))]
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._domains = study.params.domains
+        self._trials = study.trials
+        self._checkpoints = study.evaluator is not None and bool(study.evaluator.checkpoint)
         self._sign = -1.0 if study.maximize else 1.0
         flags = [_word(flag) for flag in self._domains]
         heads = [["generation", "epoch", "best_fom", "avg_fom", "checkpoint_in", "checkpoint_out"]]
@@ -87,7 +92,7 @@ class DemeLog(Observer):
         deme, individual = (int(named[1]), int(named[2])) if named else (1, 0)
         if not 1 <= deme <= self._demes:
             deme = 1
-        row = _Row(deme, individual, trial.tag, result.loss if result.ok else math.inf, trial.values)
+        row = _Row(deme, individual, trial.tag, result.loss if result.ok else math.inf, trial.values, trial.parent)
         self._rows.append(row)
         if row.loss < (math.inf if self._best is None else self._best.loss):
             self._best = row
@@ -107,7 +112,8 @@ class DemeLog(Observer):
         mean = math.fsum(known) / len(known) if known else math.inf
         best = self._best
         cells = [str(generation), str(generation // self._epoch + 1)]
-        cells += [self._number(math.inf if best is None else best.loss), self._number(mean), NOTHING, NOTHING]
+        cells += [self._number(math.inf if best is None else best.loss), self._number(mean)]
+        cells += self._lineage(best)
         self._files[0].write(" ".join([*cells, *self._cells({} if best is None else best.values)]) + "\n")
         if generation == 0:
             defaults = [row for row in rows if row.tag == "deme1_ind0"]
@@ -119,6 +125,12 @@ class DemeLog(Observer):
             for row, fitness in zip(members, _fitness([row.loss for row in members]), strict=True):
                 cells = [str(generation), _word(row.tag), f"{fitness:.6f}", self._number(row.loss)]
                 self._files[deme].write(" ".join([*cells, *self._cells(row.values)]) + "\n")
+
+    def _lineage(self, row: _Row | None) -> list[str]:
+        if row is None or not self._checkpoints:
+            return [NOTHING, NOTHING]
+        before = NOTHING if row.parent is None else _word(self._trials[row.parent - 1].trial.tag)
+        return [before, _word(row.tag)]
 
     def _number(self, loss: float) -> str:
         return f"{self._sign * loss:.10g}"

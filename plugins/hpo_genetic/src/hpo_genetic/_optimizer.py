@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 from typing import Any, ClassVar
 
-from hpo_core import ConfigurationError, Observer, Params
+from hpo_core import Observer
 from hpo_core.evaluator import Evaluator
 from hpo_core.optimizer import Optimizer as _Optimizer
 from hpo_genetic._log import DemeLog
@@ -34,7 +34,8 @@ class GeneticOptimizer(_Optimizer):
         verbose: enable verbose output. Default False.
         seed: seed of the random number generator; 0: a random one. Default 0.
         log_fn: the older way to name the log files. Default ``""``.
-        gens_per_epoch: generations per epoch of population-based training, which is not there yet. Default 1.
+        gens_per_epoch: generations per epoch of population-based training, with an evaluator that has a `checkpoint`:
+            those of an epoch start from the same weights, what they leave is where the next ones start. Default 1.
         synchronous: wait for the whole generation before the next is bred. Default False.
         allow_duplicates: evaluate a point again where breeding gives it again. Default False.
         documented_only: breed by the documented mutation and crossover alone. Default False.
@@ -55,27 +56,16 @@ class GeneticOptimizer(_Optimizer):
         "migration_interval": 5,
         "mul_mutation_bounds": [0.01, 0.1, 0.2],
         "add_mutation_bounds": [0.03, 0.03, 0.13],
+        "gens_per_epoch": 1,
         "synchronous": False,
         "allow_duplicates": False,
         "documented_only": False,
     }
-    _own: ClassVar[dict[str, Any]] = {"gens_per_epoch": 1}
 
     def __init__(self, evaluator: Evaluator | None = None, **arguments: Any) -> None:
         for name in ("mul_mutation_bounds", "add_mutation_bounds"):
             arguments[name] = list(arguments.get(name, self._options[name]))
         super().__init__(evaluator, **arguments)
-        epoch = self.__dict__["gens_per_epoch"]
-        if isinstance(epoch, bool) or not isinstance(epoch, int) or epoch < 1:
-            raise ConfigurationError(f"gens_per_epoch={epoch!r} must be a whole number, 1 or more")
-
-    def optimize(self, params: Params) -> None:
-        if self.evaluator is not None and self.evaluator.checkpoint:
-            raise ConfigurationError(
-                f"checkpoint={self.evaluator.checkpoint!r} asks for population-based training, which hpo-genetic does "
-                "not have yet: leave checkpoint out for a genetic search"
-            )
-        super().optimize(params)
 
     def _n_trials(self) -> int | None:
         counts = [self.__dict__[name] for name in ("generations", "num_demes", "pop_size")]

@@ -60,6 +60,7 @@ class GeneticOptions:
         mul_mutation_bounds: sizes of mutations as a share of the value: upper bound of a small one, lower and
             upper bound of a large one.
         add_mutation_bounds: the same, as a share of the range (of the list, for lists of values).
+        gens_per_epoch: generations that start from the same checkpoints, where trials have checkpoints.
         synchronous: wait for all results of a generation before the next one is bred.
         allow_duplicates: evaluate a point again where breeding gives it again, for programs with noise.
         documented_only: breed by the documented mutation and crossover alone.
@@ -73,6 +74,7 @@ class GeneticOptions:
     migration_interval: float = field(default=5.0, validator=_interval)
     mul_mutation_bounds: list[float] = field(default=Factory(lambda: [0.01, 0.1, 0.2]), validator=_bounds)
     add_mutation_bounds: list[float] = field(default=Factory(lambda: [0.03, 0.03, 0.13]), validator=_bounds)
+    gens_per_epoch: int = field(default=1, validator=_count)
     synchronous: bool = field(default=False, validator=_flag)
     allow_duplicates: bool = field(default=False, validator=_flag)
     documented_only: bool = field(default=False, validator=_flag)

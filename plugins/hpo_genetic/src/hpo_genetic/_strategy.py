@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from random import Random
 from typing import Any
 
 import numpy as np
 
-from hpo_core import Outlook, Params, Pause, Proposal, Result, SpaceError, Strategy, Trial
+from hpo_core import Capability, Outlook, Params, Pause, Proposal, Result, SpaceError, Strategy, Trial
 from hpo_core.trial import Value
 from hpo_genetic._archive import Archive
 from hpo_genetic._codec import Array, Codec, Vector
@@ -18,6 +18,7 @@ from hpo_genetic._deme import Deme, Individual
 from hpo_genetic._documented import Breeding, Steps
 from hpo_genetic._model import Interpolation, Quadratic, nearest, squared_distances
 from hpo_genetic._options import GeneticOptions
+from hpo_genetic._weights import Weights
 
 DEFAULTS_TAG = "deme1_ind0"
 _FRESH = 30
@@ -59,6 +60,11 @@ class GeneticStrategy(Strategy):
     space chosen at random, or a jump away from the best. What is kept is bounded, except for the set of points that
     were evaluated (some bytes each).
 
+    Where trials have checkpoints, a child goes on from that of a third parent, which is chosen like the other two and
+    independently of them: Vose and others, "Recombination of Artificial Neural Networks", arXiv:1901.03900, 2019. What
+    a point is worth depends on the weights then, so that no model is made of the results: all children are bred, and a
+    point may come again.
+
     Nothing but ranks decides which individuals survive and breed, failures do not, and no point is proposed twice
     unless `allow_duplicates` says so.
     """
@@ -76,6 +82,10 @@ class GeneticStrategy(Strategy):
             own.mutation_rate, own.crossover_rate, own.mul_mutation_bounds, own.add_mutation_bounds
         )
         self._demes = [Deme(own.pop_size) for _ in range(own.num_demes)]
+        self._weights = Weights(self._demes)
+        self._continues = self.outlook.checkpoints
+        if self._continues:
+            self.capabilities = self.capabilities | {Capability.CONTINUES}  # type: ignore[misc]
         self._archive = Archive(self._codec)
         self._seen: set[int] = set()
         self._pending: dict[str, Vector] = {}
@@ -120,14 +130,37 @@ class GeneticStrategy(Strategy):
             self._done = True
             return Pause.DONE
         values, info = found
+        parent, depth = self._third_parent(deme, info)
         self._asked += 1
         tag = f"deme{number + 1}_ind{deme.next_id}"
         deme.next_id += 1
-        self._seen.add(self._hash(values))
+        if not self._continues:
+            self._seen.add(self._hash(values))
         self._pending[tag] = self._codec.vector(values)
         if len(self._pending) > _PENDING:
             self._pending.pop(next(iter(self._pending)))
-        return Proposal(values, tag=tag, info={"deme": number + 1, **info})
+        return Proposal(
+            values,
+            parent=parent,
+            fidelity=depth + 1.0 if self._continues else None,
+            tag=tag,
+            info={"deme": number + 1, **info},
+        )
+
+    def _third_parent(self, deme: Deme, info: dict[str, Any]) -> tuple[int | None, int]:
+        """The trial whose checkpoint a child goes on from, and how many trials have made it; notes the epoch."""
+        if not self._continues:
+            return None, 0
+        info["epoch"] = self._epoch
+        return self._weights.of(deme.parent(self.rng), self._epoch) if deme.members else (None, 0)
+
+    def continuable(self) -> Collection[int]:
+        return self._weights.needed(self._epoch)
+
+    @property
+    def _epoch(self) -> int:
+        own: GeneticOptions = self.options
+        return 1 + (self._told + self._foreign) // (own.num_demes * own.pop_size * own.gens_per_epoch)
 
     def tag(self, number: int) -> str:
         return DEFAULTS_TAG if number == 1 else f"point{number}"
@@ -153,6 +186,8 @@ class GeneticStrategy(Strategy):
         return None if values_or_none is None else (values_or_none, {"by": "left over"})
 
     def _is_new(self, values: Mapping[str, Value]) -> bool:
+        if self._continues:
+            return True
         key = self._hash(values)
         return key not in self._seen and (key != self._reserved)
 
@@ -186,7 +221,7 @@ class GeneticStrategy(Strategy):
         rng = self.rng
         if self._asked < self._first or len(deme.members) < 1 or self._told + self._foreign < 3:
             return self._founder(), {"by": "founder"}
-        if self.options.documented_only:
+        if self.options.documented_only or self._continues:
             return self._bred(deme, attempt)
         if self._scouts > 0:
             self._scouts -= 1
@@ -409,7 +444,9 @@ class GeneticStrategy(Strategy):
     def tell(self, trial: Trial, result: Result) -> None:
         own: GeneticOptions = self.options
         values = dict(trial.values)
-        self._seen.add(self._hash(values))
+        if not self._continues:
+            self._seen.add(self._hash(values))
+        epoch = self._epoch
         vector = self._pending.pop(trial.tag, None) or self._codec.vector(values)
         number = trial.info.get("deme")
         if number is None or not 1 <= number <= own.num_demes:
@@ -418,6 +455,8 @@ class GeneticStrategy(Strategy):
         else:
             self._told += 1
             homes = [number - 1]
+        if self._continues and result.ok:
+            self._weights.add(self._told + self._foreign, trial, epoch)
         loss = result.loss if result.ok else math.inf
         self._archive.add(vector, loss)
         self._learn(trial.info, loss, homes)
@@ -491,6 +530,7 @@ class GeneticStrategy(Strategy):
             **super().get_state(),
             "demes": [deme.to_json() for deme in self._demes],
             "archive": self._archive.to_json(),
+            "weights": self._weights.to_json(),
             "seen": sorted(self._seen),
             "pending": [[tag, [None if u != u else u for u in vector]] for tag, vector in self._pending.items()],
             "best": None if self._best is None else self._best.to_json(),
@@ -506,6 +546,7 @@ class GeneticStrategy(Strategy):
         for deme, data in zip(self._demes, state["demes"], strict=True):
             deme.set_json(data)
         self._archive.set_json(state["archive"])
+        self._weights.set_json(state["weights"])
         self._seen = set(state["seen"])
         self._pending = {tag: [math.nan if u is None else u for u in vector] for tag, vector in state["pending"]}
         self._best = None if state["best"] is None else Individual.from_json(state["best"])
