@@ -173,7 +173,9 @@ class Loop:
                 self._output(event)
             case ev.Ended():
                 self._ended(event)
-            case ev.Started() | ev.Wake():
+            case ev.Started():
+                self._started(event)
+            case ev.Wake():
                 pass
             case ev.NodesJoined():
                 self._nodes_joined(event)
@@ -302,18 +304,19 @@ class Loop:
         """Go on with evaluations of an earlier driver, where the launcher finds them; gives their trials' numbers."""
         if not self._adopts:
             return set()
-        found: dict[ev.Key, tuple[Running, float]] = {}
+        found: dict[ev.Key, Running] = {}
         for number, launch in self._ledger.launches.items():
             running = self._prepare(self._ledger.trial(number), launch.attempt, launch.slots)
             running.heard = self._ledger.reports.get(number, 0)
-            ago_s = 0.0 if self._events.virtual else seconds_since(launch.time)
-            running.started_s -= ago_s
-            found[running.evaluation.key] = running, ago_s
-        adopted = self._backend.launcher.adopt([running.evaluation for running, _ in found.values()])
+            running.adopted = True
+            running.started_s -= 0.0 if self._events.virtual else seconds_since(launch.time)
+            found[running.evaluation.key] = running
+        adopted = self._backend.launcher.adopt([running.evaluation for running in found.values()])
         for key in adopted:
-            running, ago_s = found[key]
+            running = found[key]
             self._pool.claim(running.evaluation.slots)
-            self._now_runs(running, ago_s)
+            self._limit(running)
+            self._now_runs(running)
             self._observers.notice(f"trial {running.trial.number} still runs, or has ended meanwhile: adopted")
         return {number for number, _ in adopted}
 
@@ -454,17 +457,26 @@ class Loop:
         failed = Result(State.FAILED, failure=Failure.COULD_NOT_START, message=message, attempts=attempt)
         self._could_not_start(running.trial, attempt, failed)
 
-    def _now_runs(self, running: Running, ago_s: float = 0.0) -> None:
-        """An evaluation was launched, so long ago where it is adopted."""
+    def _now_runs(self, running: Running) -> None:
+        """An evaluation was launched, or adopted."""
         self._running[running.evaluation.key] = running
         if self._first_launch_s is None:
             self._first_launch_s = self._events.now()
+        self._observers.trial_started(running.trial, running.evaluation.attempt)
+
+    def _started(self, event: ev.Started) -> None:
+        """It runs since now: what its launcher needed before that does not count as its time."""
+        running = self._running.get(event.key)
+        if running is not None and not running.adopted and running.limit is None:
+            running.started_s = self._events.now()
+            self._limit(running)
+
+    def _limit(self, running: Running) -> None:
         limit_s = self._evaluator.eval_timeout_s
         if limit_s is not None:
             why = f"it ran longer than eval_timeout, {duration(limit_s)}"
             end = partial(self._end, running, Failure.TIME_LIMIT, why)
-            running.limit = self._events.call_later(max(0.0, limit_s - ago_s), end)
-        self._observers.trial_started(running.trial, running.evaluation.attempt)
+            running.limit = self._events.call_at(running.started_s + limit_s, end)
 
     def _prepare(self, trial: Trial, attempt: int, slots: tuple[Slot, ...]) -> Running:
         evaluation, kept = plan(

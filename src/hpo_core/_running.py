@@ -32,6 +32,7 @@ class Running:
         why: the same for people.
         limit: ends it when its time is over.
         being_prepared: whether its files are still being copied; it is launched after that.
+        adopted: whether an earlier driver launched it.
         heard: reports of it that the strategy heard from an earlier driver, where it is adopted.
     """
 
@@ -48,6 +49,7 @@ class Running:
     why: str = ""
     limit: Timer | None = None
     being_prepared: bool = False
+    adopted: bool = False
     heard: int = 0
     _lines: LineSplitter = field(factory=LineSplitter, init=False)
     _error_lines: LineSplitter = field(factory=LineSplitter, init=False)

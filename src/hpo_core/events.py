@@ -28,7 +28,7 @@ Key = tuple[int, int]
 
 @frozen
 class Started:
-    """An evaluation runs now."""
+    """An evaluation runs now; its run time and its time limit count from here."""
 
     key: Key
     where: str = ""
