@@ -12,10 +12,11 @@ import nox
 nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.download_python = "never"
-nox.options.sessions = ["lint", "types", "tests", "build"]
+nox.options.sessions = ["lint", "types", "tests", "build", "docs"]
 
 ROOT = Path(__file__).parent
 PLUGINS = sorted(path.parent for path in ROOT.glob("plugins/*/pyproject.toml"))
+SAMPLES = sorted(path.parent for path in ROOT.glob("examples/plugins/*/pyproject.toml"))
 PYPROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
 CONSTRAINTS = str(ROOT / "constraints.txt")
 PYTHONS = ["3.11", "3.12", "3.13"]
@@ -33,7 +34,7 @@ def install_group(session: nox.Session, group: str) -> None:
 def install_all(session: nox.Session, *arguments: str) -> None:
     """Install the core with what its tests need, and every plugin, all editable."""
     plugins = [argument for plugin in PLUGINS for argument in ("-e", str(plugin))]
-    session.install(*arguments, "-e", ".[testing,examples,pandas]", *plugins)
+    session.install(*arguments, "-e", ".[testing,examples,pandas,samples]", *plugins)
 
 
 @nox.session(python=PYTHONS)
@@ -59,13 +60,13 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def types(session: nox.Session) -> None:
-    """Check the types of the core, of every plugin and of this file."""
+    """Check the types of the core, of every plugin and sample, and of this file."""
     install_group(session, "types")
     install_all(session, "-c", CONSTRAINTS)
     session.run("mypy")
-    for sources in sorted(ROOT.glob("plugins/*/src")):
-        if any(sources.rglob("*.py")):
-            session.run("mypy", str(sources))
+    for folder in (*PLUGINS, *SAMPLES):
+        if any((folder / "src").rglob("*.py")):
+            session.run("mypy", str(folder / "src"))
     if (ROOT / "tests" / "typing").is_dir():
         session.run("mypy", "tests/typing")
 
@@ -77,7 +78,7 @@ def build(session: nox.Session) -> None:
     folder = Path(session.create_tmp()).resolve()
     wheels = folder / "wheels"
     shutil.rmtree(wheels, ignore_errors=True)
-    for source in (ROOT, *PLUGINS):
+    for source in (ROOT, *PLUGINS, *SAMPLES):
         session.run("python", "-m", "build", "--outdir", str(wheels), str(source), silent=True)
 
     session.run("python", "-m", "venv", "--clear", str(folder / "empty"))
@@ -91,10 +92,25 @@ def build(session: nox.Session) -> None:
     with session.chdir(folder):
         in_empty("hpo", "--version")
         in_empty("hpo", "plugins")
+    in_empty("pip", "install", "-q", "-c", CONSTRAINTS, "editables", "hatchling", "hypothesis", "pytest")
+    in_empty("hpo", "plugin", "check")
     contracts = [str(path) for plugin in PLUGINS for path in sorted(plugin.glob("tests/test_contract*.py"))]
     if contracts:
-        in_empty("pip", "install", "-q", "-c", CONSTRAINTS, "pytest", "hypothesis")
         in_empty("python", "-m", "pytest", *contracts)
+    for sample in SAMPLES:
+        with session.chdir(sample):  # Its own settings: the wheels are tested, not the sources.
+            in_empty("python", "-m", "pytest")
+    in_empty("python", "-m", "pytest", "tests/cli/test_plugin_new.py")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation site; a warning is an error."""
+    install_group(session, "docs")
+    session.install("-c", CONSTRAINTS, "-e", ".")
+    site = Path(session.create_tmp()).resolve() / "site"
+    session.run("sphinx-build", "-W", "--keep-going", "-q", "-b", "html", "docs", str(site))
+    session.log(f"the site is in {site}")
 
 
 @nox.session(python=PYTHONS[0], venv_backend="uv")

@@ -6,7 +6,7 @@ import atexit
 import os
 import warnings
 import weakref
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -70,7 +70,7 @@ class Backend:
                 build_options(manager_class.Options, evaluator.manager_options, f"workload manager '{manager_name}'")
             ),
             launcher_class(
-                build_options(launcher_class.Options, evaluator.launcher_options, f"launcher '{launcher_name}'"),
+                build_options(launcher_class.Options, _launcher_options(evaluator), f"launcher '{launcher_name}'"),
                 launch_args=evaluator.launch_args or evaluator.urika_args,
             ),
             parser_class(
@@ -184,6 +184,10 @@ def _check(evaluator: Evaluator, manager: type[WorkloadManager], launcher: type[
         )
     if evaluator.memory_limit is not None and Capability.LIMITS_MEMORY not in launcher.capabilities:
         raise ConfigurationError(f"memory_limit is set, and launcher '{launcher.name}' can't keep it")
+    if (manager.name == "k8s") != (launcher.name == "k8s"):
+        raise ConfigurationError(
+            f"workload_manager='{manager.name}' with launcher='{launcher.name}': 'k8s' needs 'k8s' for both"
+        )
     if launcher.managers and manager.name not in launcher.managers:
         raise ConfigurationError(
             f"launcher='{launcher.name}' with workload_manager='{manager.name}': it runs on nodes of "
@@ -193,10 +197,6 @@ def _check(evaluator: Evaluator, manager: type[WorkloadManager], launcher: type[
         raise ConfigurationError(
             f"launcher='{launcher.name}' needs a workload manager that {capability.value}, "
             f"and '{manager.name}' does not"
-        )
-    if (manager.name == "k8s") != (launcher.name == "k8s"):
-        raise ConfigurationError(
-            f"workload_manager='{manager.name}' with launcher='{launcher.name}': 'k8s' needs 'k8s' for both"
         )
     if manager.name == "k8s":
         _check_k8s(evaluator)
@@ -231,6 +231,45 @@ def _check_k8s(evaluator: Evaluator) -> None:
             raise ConfigurationError(
                 f"{name} has no meaning on Kubernetes; pods are described by launcher_options (see hpo-k8s)"
             )
+    if evaluator.src_path or evaluator.checkpoint:
+        _check_claims(evaluator)
+
+
+def _check_claims(evaluator: Evaluator) -> None:
+    """What the driver prepares for an evaluation has to be where its pod finds it: on a claim that both mount."""
+    claims = evaluator.launcher_options.get("claims") or {}
+    if isinstance(claims, str):
+        claims = dict(part.partition("=")[::2] for part in claims.split(","))
+    for name, path in (
+        ("run_path", evaluator.run_path if evaluator.src_path else ""),
+        ("checkpoint", "" if evaluator.src_path and not os.path.isabs(evaluator.checkpoint) else evaluator.checkpoint),
+    ):
+        if path and not any(_is_below(path, mount) for mount in claims.values()):
+            raise ConfigurationError(
+                f"{'src_path' if name == 'run_path' else name} with workload_manager='k8s' needs a persistent volume "
+                f"claim that pods and driver both mount at the same path, such as launcher_options="
+                f"{{'claims': {{'data': '/data'}}}}, and {name} below that path: {name}={path!r} is not. Without one, "
+                "put the program into workload_image and leave src_path and checkpoint empty"
+            )
+    for mount in claims.values():
+        if not os.path.isdir(mount):
+            raise ConfigurationError(
+                f"src_path and checkpoint on Kubernetes need the claim that is mounted at {mount} at the same path "
+                "where hpo-core runs, too: files are copied there, and there is no such directory here"
+            )
+
+
+def _is_below(path: str, mount: str) -> bool:
+    """Whether an absolute path lies in a directory, as it is written."""
+    return os.path.isabs(path) and os.path.commonpath([os.path.normpath(path), os.path.normpath(mount)]) == (
+        os.path.normpath(mount)
+    )
+
+
+def _launcher_options(evaluator: Evaluator) -> dict[str, Any]:
+    """The user's options, and what arguments of their own say."""
+    image = {"image": evaluator.workload_image} if evaluator.workload_image else {}
+    return {**image, **evaluator.launcher_options}
 
 
 def _request(evaluator: Evaluator) -> AllocationRequest:

@@ -57,6 +57,8 @@ def site(tmp_path, monkeypatch):
     folder = tmp_path / "site"
     folder.mkdir()
     monkeypatch.syspath_prepend(str(folder))
+    for name in [name for name in sys.modules if name.startswith("hpo_") and name.partition(".")[0] != "hpo_core"]:
+        monkeypatch.delitem(sys.modules, name)  # really installed, and looked at by another test
     before = set(sys.modules)
     yield Site(folder)
     for name in set(sys.modules) - before:

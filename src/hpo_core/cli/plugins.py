@@ -6,8 +6,14 @@ import click
 
 
 @click.command
-def command() -> int:
+@click.option("--check", is_flag=True, help="Check each as well, as 'hpo plugin check' does.")
+@click.pass_context
+def command(ctx: click.Context, check: bool) -> int:
     """List strategies, workload managers, launchers, metric parsers and observers that are installed."""
+    if check:
+        from hpo_core.cli.plugin_check import command as checking
+
+        return int(ctx.invoke(checking, names=()))
     from hpo_core.registry import list_plugins
 
     head = ("NAME", "KIND", "DISTRIBUTION", "VERSION", "HEALTH")

@@ -1,0 +1,613 @@
+"""Keeps account of a study's evaluations on the cluster, from the Job that is asked for to the last word of its log.
+
+One thread, the clerk's, owns all state: what the driver wants and what the cluster says reaches it through a queue.
+Requests are made by a few hands, logs are read by the followers, pods are watched by one more thread.
+"""
+
+from __future__ import annotations
+
+import queue
+import signal
+import threading
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import attrs
+from attrs import field, mutable
+
+from hpo_core import Evaluation, Failure
+from hpo_core.events import AllocationNotice, Ended, Event, EventLoop, Key, Output, Started
+from hpo_k8s import _manifest
+from hpo_k8s._client import ApiError, Client, Object, Patience, Stopped, selector
+from hpo_k8s._logs import Feed, Follower
+from hpo_k8s._manager import K8sManager
+from hpo_k8s._manifest import EVALUATION, anchor_name, name_of, study_labels
+from hpo_k8s._options import K8sOptions
+from hpo_k8s._pods import NEVER_STARTS, NO_IMAGE, Pod, Verdict, of_code, read, verdict
+from hpo_k8s._sweep import end_pod
+from hpo_k8s._watch import Watch
+
+_HANDS = 8
+_TICK_S = 0.5
+_KEPT_S = 30.0
+"""How long a Job is kept whose end was told: a driver that dies before it wrote that down finds it again."""
+_SETTLES_WITHIN_S = 3.0
+"""How long the state of a pod is waited for whose container has ended; one with sidecars may never have one."""
+_PODLESS_S = 3.0
+"""How long a Job may have no pod before the reason is asked for; and how often it is."""
+_REFUSED_S = 30.0
+"""How long pods of a Job may be refused for another reason than a quota."""
+_LOST_S = 60.0
+"""How long a pod that was deleted may stay, beside its grace, before its node is taken for lost."""
+_QUOTA_AGAIN_S = 300.0
+"""When slots are tried again for which a quota had no room."""
+
+
+@mutable(eq=False)
+class Work:
+    """One evaluation.
+
+    Attributes:
+        evaluation: what runs.
+        name: of its Job.
+        feed: its log.
+        over: set once its own container has ended.
+        pods: by their names, as last seen.
+        created_s: when its Job was there, or None.
+        started: whether that was told.
+        follower: reads its log.
+        log_done: whether the whole log was passed on.
+        grace_s: time between TERM and KILL, where it is to be ended.
+        terminated: whether all that takes was asked for.
+        terminated_s: when.
+        because: how it ends where we end it for a reason of our own.
+        verdict: how it ended; the log may still be read.
+        ended_s: when that was told, or None.
+        over_s: when its pods were first seen over.
+        image_s: since when its image can't be had.
+        refused_s: since when its pods are refused.
+        deleting_s: since when somebody else deletes a pod.
+        looked_s: when the reason for having no pod was last asked for.
+    """
+
+    evaluation: Evaluation
+    name: str
+    feed: Feed
+    over: threading.Event = field(factory=threading.Event)
+    pods: dict[str, Pod] = field(factory=dict)
+    created_s: float | None = None
+    started: bool = False
+    follower: Future[None] | None = None
+    log_done: bool = False
+    grace_s: float | None = None
+    terminated: bool = False
+    terminated_s: float = 0.0
+    because: Verdict | None = None
+    verdict: Verdict | None = None
+    ended_s: float | None = None
+    over_s: float | None = None
+    image_s: float | None = None
+    refused_s: float | None = None
+    deleting_s: float | None = None
+    looked_s: float = 0.0
+
+    @property
+    def width(self) -> int:
+        """Pods that it takes."""
+        return max(len(self.evaluation.slots), 1)
+
+
+class Clerk:
+    """The account of one study; see the module.
+
+    Args:
+        client: talks to the API server.
+        options: the user's.
+        template: the user's description of a pod.
+        study_id: of the study.
+        events: where evaluations' events are posted.
+        manager: gives slots up for which a quota has no room; None: nobody does.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        options: K8sOptions,
+        template: Mapping[str, Any],
+        study_id: str,
+        events: EventLoop,
+        manager: K8sManager | None,
+    ) -> None:
+        self._client, self._options, self._template = client, options, template
+        self._study_id, self._events, self._manager = study_id, events, manager
+        self._queue: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._works: dict[Key, Work] = {}
+        self._by_name: dict[str, Work] = {}
+        self._told: set[str] = set()
+        self._stop = threading.Event()
+        self._hands = ThreadPoolExecutor(_HANDS, "hpo-k8s-hand")
+        self._followers = ThreadPoolExecutor(options.followers, "hpo-k8s-log")
+        self._anchor: Object | None = None
+        self._anchoring = threading.Lock()
+        self._has_service = False
+        self.used = False
+        """Whether anything may have been made, or was adopted."""
+        self._withdrawn_s: float | None = None
+        self._proven = False
+        watch = Watch(
+            client,
+            selector(study_labels(study_id)),
+            options.watch_s,
+            listed=lambda pods: self._tell(self._listed, pods),
+            changed=lambda kind, pod: self._tell(self._changed, kind, pod),
+            notice=self._notice,
+            stop=self._stop,
+        )
+        self._threads = [
+            threading.Thread(target=self._run, name="hpo-k8s-clerk", daemon=True),
+            threading.Thread(target=watch.run, name="hpo-k8s-watch", daemon=True),
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    # From the driver
+
+    def launch(self, evaluation: Evaluation) -> None:
+        """Make its Job."""
+        self._tell(self._launch, evaluation)
+
+    def end(self, key: Key, grace_s: float) -> None:
+        """End its pods."""
+        self._tell(self._end, key, grace_s)
+
+    def adopt(self, evaluations: Sequence[Evaluation]) -> list[Key]:
+        """Go on with those whose Jobs are there.
+
+        Raises:
+            ApiError: the server could not be asked.
+        """
+        query, patience = {"labelSelector": selector(study_labels(self._study_id))}, Patience(120.0)
+        jobs = {job["metadata"]["name"]: job for job in self._client.all("jobs", query, patience=patience)[0]}
+        if not jobs:
+            return []
+        self._anchor = self._client.get("configmaps", anchor_name(self._study_id), patience=patience)
+        pods = {
+            (pod["metadata"].get("labels") or {}).get(EVALUATION)
+            for pod in self._client.all("pods", query, patience=patience)[0]
+        }
+        found = []
+        for evaluation in evaluations:
+            job = jobs.get(name_of(evaluation.name))
+            if job is None or "deletionTimestamp" in job["metadata"] or not _is_of(job, evaluation):
+                continue
+            if name_of(evaluation.name) in pods or not (job.get("status") or {}).get("conditions"):
+                found.append(evaluation)
+        self.used = True
+        for evaluation in found:
+            self._tell(self._adopt, evaluation)
+        return [evaluation.key for evaluation in found]
+
+    def stop(self) -> None:
+        """No event follows; what runs is left to whoever sweeps."""
+        self._stop.set()
+        self._client.stop()
+        self._queue.put(None)
+        for thread in self._threads:
+            thread.join()
+        for pool in (self._hands, self._followers):
+            pool.shutdown(cancel_futures=True)
+
+    # The clerk's thread
+
+    def _tell(self, what: Callable[..., None], *arguments: Any) -> None:
+        self._queue.put(lambda: what(*arguments))
+
+    def _run(self) -> None:
+        next_s = time.monotonic() + _TICK_S
+        try:
+            while True:
+                try:
+                    call = self._queue.get(timeout=max(0.0, next_s - time.monotonic()) if self._works else None)
+                except queue.Empty:
+                    call = self._nothing
+                if call is None:
+                    return
+                call()
+                if time.monotonic() >= next_s:
+                    next_s = time.monotonic() + _TICK_S
+                    self._tick()
+        except Exception as error:
+            for work in self._works.values():
+                if work.ended_s is None:
+                    fault = f"a fault of hpo-k8s, please report it: {error!r}"
+                    self._post(Ended(work.evaluation.key, failure=Failure.COULD_NOT_START, message=fault))
+            raise
+
+    def _nothing(self) -> None:
+        pass
+
+    def _post(self, event: Event) -> None:
+        if not self._stop.is_set():
+            self._events.post(event)
+
+    def _notice(self, text: str) -> None:
+        self._post(AllocationNotice(text))
+
+    def _notice_once(self, text: str) -> None:
+        if text not in self._told:
+            self._told.add(text)
+            self._notice(text)
+
+    def _add(self, evaluation: Evaluation) -> Work:
+        key = evaluation.key
+        feed = Feed(lambda data: self._post(Output(key, data)), self._notice)
+        work = Work(evaluation, name_of(evaluation.name), feed)
+        self._works[key] = self._by_name[work.name] = work
+        return work
+
+    def _launch(self, evaluation: Evaluation) -> None:
+        self._ask(self._create, self._add(evaluation))
+
+    def _adopt(self, evaluation: Evaluation) -> None:
+        work = self._add(evaluation)
+        work.created_s = time.monotonic()
+        self._ask(self._look_at_pods, work)
+
+    def _created(self, work: Work) -> None:
+        work.created_s = time.monotonic()
+        if work.grace_s is not None:
+            self._ask(self._terminate, work, work.grace_s)
+
+    def _refused(self, work: Work, message: str) -> None:
+        """Its Job could not be made."""
+        if work.verdict is None:
+            stopped = work.grace_s is not None
+            self._decide(work, Verdict(signal=signal.SIGKILL) if stopped else _could_not_start(message))
+
+    def _end(self, key: Key, grace_s: float) -> None:
+        work = self._works.get(key)
+        if work is not None and work.verdict is None and (work.grace_s is None or grace_s < work.grace_s):
+            work.grace_s = grace_s
+            if work.created_s is not None:
+                self._ask(self._terminate, work, grace_s)
+
+    def _terminated(self, work: Work, pods: Sequence[Object]) -> None:
+        self._seen(work, pods)
+        work.terminated, work.terminated_s = True, time.monotonic()
+        self._judge(work)
+
+    def _listed(self, pods: Sequence[Object]) -> None:
+        by_name: dict[str, list[Object]] = {}
+        for pod in pods:
+            by_name.setdefault((pod["metadata"].get("labels") or {}).get(EVALUATION, ""), []).append(pod)
+        for work in list(self._works.values()):
+            self._seen(work, by_name.get(work.name, ()))
+            self._judge(work)
+
+    def _seen(self, work: Work, pods: Sequence[Object]) -> None:
+        """All its pods that there are."""
+        there = {pod["metadata"]["name"]: read(pod, EVALUATION) for pod in pods}
+        gone = {name: attrs.evolve(pod, gone=True) for name, pod in work.pods.items() if name not in there}
+        work.pods = gone | there
+
+    def _changed(self, kind: str, item: Object) -> None:
+        pod = read(item, EVALUATION)
+        work = self._by_name.get(pod.evaluation)
+        if work is None:
+            return
+        before = work.pods.get(pod.name)
+        if before is not None and before.gone:
+            return
+        if before is not None and before.disruption and not pod.disruption:
+            pod = attrs.evolve(pod, disruption=before.disruption, disrupted_by=before.disrupted_by)
+        work.pods[pod.name] = attrs.evolve(pod, gone=True) if kind == "DELETED" else pod
+        self._judge(work)
+
+    # What an evaluation has come to
+
+    def _judge(self, work: Work) -> None:
+        if work.verdict is not None:
+            return
+        pods = list(work.pods.values())
+        self._note_start(work, pods)
+        over = all(pod.over for pod in pods)
+        if work.grace_s is not None:
+            if work.terminated and over:
+                self._decide(work, work.because or _ended_by_us(pods))
+            return
+        failed = any(pod.over and (pod.gone or pod.exit_code != 0) for pod in pods)
+        if pods and over and (len(pods) >= work.width or failed):
+            work.over_s = work.over_s or time.monotonic()
+            settled = all(pod.settled or pod.gone for pod in pods)
+            if settled or time.monotonic() - work.over_s > _SETTLES_WITHIN_S:
+                self._decide(work, self._verdict(work, pods))
+        elif work.created_s is not None:
+            self._wait_for(work, pods)
+
+    def _verdict(self, work: Work, pods: Sequence[Pod]) -> Verdict:
+        limit = work.evaluation.memory_limit_bytes
+        found = verdict(pods, str(limit) if limit else str(self._options.memory_limit or self._options.memory))
+        if found.failure is Failure.NODE_LOST:
+            self._anchor = None  # Somebody may have deleted all that is the study's.
+        self._proven = self._proven or (found.failure is None and found.exit_code not in (126, 127))
+        return found
+
+    def _note_start(self, work: Work, pods: Sequence[Pod]) -> None:
+        for pod in pods:
+            if pod.started and pod.index == 0 and not work.started:
+                work.started = True
+                where = f"pod {pod.name}" + (f" on {pod.node}" if pod.node else "")
+                self._post(Started(work.evaluation.key, where))
+                follower = Follower(self._client, pod.name, work.feed, work.over, self._stop)
+                work.follower = self._followers.submit(self._follow, work, follower)
+            if pod.index == 0 and pod.over:
+                work.over.set()
+
+    def _follow(self, work: Work, follower: Follower) -> None:
+        try:
+            follower.run()
+        finally:
+            self._tell(self._log_is_done, work)
+
+    def _log_is_done(self, work: Work) -> None:
+        work.log_done = True
+        if work.verdict is not None:
+            self._finish(work)
+
+    def _decide(self, work: Work, found: Verdict) -> None:
+        """How it ended is known; once its log is whole, that is told."""
+        work.verdict = found
+        work.over.set()
+        follower = work.follower
+        if follower is None or work.log_done:
+            self._finish(work)
+        elif follower.cancel():  # All followers were busy with others.
+            pod = next(pod.name for pod in work.pods.values() if pod.index == 0 and pod.started)
+            self._ask(self._follow, work, Follower(self._client, pod, work.feed, work.over, self._stop))
+
+    def _finish(self, work: Work) -> None:
+        if work.ended_s is None and work.verdict is not None:
+            work.ended_s = time.monotonic()
+            found = self._told_apart(work, work.verdict)
+            self._post(Ended(work.evaluation.key, found.exit_code, found.signal, found.failure, found.message))
+
+    def _told_apart(self, work: Work, found: Verdict) -> Verdict:
+        """A command that could not be run at all is a fault of the set-up."""
+        if found.failure is not None or found.exit_code not in (126, 127) or work.grace_s is not None:
+            return found
+        evaluation = work.evaluation
+        if found.exit_code == 126 and evaluation.directory and not work.feed.count:
+            message = f"there is no directory {evaluation.directory} in the pod"
+        elif evaluation.argv and not self._proven:
+            message = f"there is no program '{evaluation.argv[0]}' in the image that can be run"
+        else:
+            return found
+        return attrs.evolve(found, failure=Failure.COULD_NOT_START, message=message)
+
+    def _give_up(self, work: Work, because: Verdict) -> None:
+        """End it for a reason of ours."""
+        if work.grace_s is None:
+            work.because = because
+            self._end(work.evaluation.key, 0.0)
+
+    # Waiting
+
+    def _wait_for(self, work: Work, pods: Sequence[Pod]) -> None:
+        """It has not ended: whether it ever will begin."""
+        now_s, since_s = time.monotonic(), work.created_s or 0.0
+        timeout_s, image_s = self._options.pending_timeout_s, self._options.image_timeout_s
+        waited_s = now_s - since_s
+        for pod in pods:
+            if pod.reason in NEVER_STARTS and not pod.ended:
+                self._give_up(work, _could_not_start(f"pod {pod.name} can't start: {pod.reason}: {pod.message}"))
+            elif pod.reason in NO_IMAGE and not pod.ended:
+                work.image_s = work.image_s or now_s
+                if now_s - work.image_s >= image_s:
+                    words = f"the image could not be pulled within {image_s:g} s (image_timeout_s): {pod.message}"
+                    self._give_up(work, _could_not_start(words))
+            elif pod.unschedulable:
+                self._notice_once(f"pods wait for a node; the scheduler says: {pod.unschedulable}")
+                if waited_s >= timeout_s:
+                    words = f"no node was found for pod {pod.name} within {timeout_s:g} s (pending_timeout_s)"
+                    self._give_up(work, _could_not_start(f"{words}; the scheduler says: {pod.unschedulable}"))
+            elif not pod.started and not pod.ended and waited_s >= timeout_s:
+                words = f"pod {pod.name} did not start within {timeout_s:g} s (pending_timeout_s)"
+                state = ": ".join(filter(None, (pod.reason, pod.message)))
+                self._give_up(work, _could_not_start(f"{words}; it is at {state or 'nothing yet'}"))
+            elif pod.deleting and not pod.over:
+                work.deleting_s = work.deleting_s or now_s
+                if now_s - work.deleting_s > _LOST_S:
+                    words = f"pod {pod.name} was given up with its node {pod.node}: {pod.disrupted_by or 'deleted'}"
+                    self._decide(work, Verdict(failure=Failure.NODE_LOST, message=words))
+        if not pods and waited_s >= _PODLESS_S and now_s - work.looked_s >= _PODLESS_S:
+            work.looked_s = now_s
+            self._ask(self._look_at_job, work)
+
+    def _looked(self, work: Work, there: bool, messages: Sequence[str]) -> None:
+        """Why a Job has no pod."""
+        if work.verdict is not None or work.grace_s is not None or work.pods:
+            return
+        now_s = time.monotonic()
+        if not there:
+            words = f"job {work.name} was deleted by somebody else"
+            self._anchor = None
+            self._decide(work, Verdict(failure=Failure.NODE_LOST, message=words))
+        elif any("exceeded quota" in text for text in messages):
+            self._short_of_quota(work, messages[-1])
+        elif messages:
+            work.refused_s = work.refused_s or now_s
+            if now_s - work.refused_s >= _REFUSED_S:
+                self._give_up(work, _could_not_start(f"the pods of job {work.name} are refused: {messages[-1]}"))
+        elif now_s - (work.created_s or now_s) >= self._options.pending_timeout_s:
+            self._give_up(work, _could_not_start(f"job {work.name} was given no pod (pending_timeout_s)"))
+
+    def _short_of_quota(self, work: Work, message: str) -> None:
+        """There is no room for it: others go first, or it waits."""
+        words = f"a quota of namespace {self._client.namespace} has no room for more pods"
+        self._notice_once(f"{words}, fewer run at a time: {message}")
+        slots = [slot.node for slot in work.evaluation.slots]
+        if self._manager is not None and self._manager.withdraw(slots, words):
+            self._withdrawn_s = time.monotonic()
+            return
+        others = any(pod.started and not pod.over for one in self._works.values() for pod in one.pods.values())
+        work.refused_s = None if others else work.refused_s or time.monotonic()
+        if work.refused_s is not None and time.monotonic() - work.refused_s >= self._options.pending_timeout_s:
+            timeout_s = self._options.pending_timeout_s
+            self._give_up(work, _could_not_start(f"{words} within {timeout_s:g} s (pending_timeout_s): {message}"))
+
+    def _tick(self) -> None:
+        now_s = time.monotonic()
+        for key, work in list(self._works.items()):
+            if work.ended_s is not None:
+                if now_s - work.ended_s > _KEPT_S:
+                    del self._works[key], self._by_name[work.name]
+                    self._ask(self._discard, work)
+            elif work.verdict is None and work.terminated and now_s - work.terminated_s > _LOST_S + (work.grace_s or 0):
+                names = ", ".join(pod.name for pod in work.pods.values() if not pod.over)
+                self._notice(f"gave up waiting for the end of {names}: the node does not answer")
+                self._decide(work, work.because or Verdict(signal=signal.SIGKILL))
+            else:
+                self._judge(work)
+        if self._withdrawn_s is not None and now_s - self._withdrawn_s > _QUOTA_AGAIN_S and self._manager is not None:
+            self._withdrawn_s = None
+            self._manager.restore()
+
+    # The hands
+
+    def _ask(self, what: Callable[..., None], work: Work, *arguments: Any) -> None:
+        self._hands.submit(self._do, what, work, *arguments)
+
+    def _do(self, what: Callable[..., None], work: Work, *arguments: Any) -> None:
+        try:
+            what(work, *arguments)
+        except Stopped:
+            pass
+        except Exception as error:  # noqa: BLE001 - it must not be lost with the thread
+            self._tell(self._fault, work, error)
+
+    def _fault(self, work: Work, error: Exception) -> None:
+        """A request came to nothing, after all patience."""
+        if work.verdict is None:
+            self._decide(work, work.because or _could_not_start(f"the cluster could not be asked: {error}"))
+
+    def _create(self, work: Work) -> None:
+        try:
+            owner = _manifest.owner(self._ensure_anchor(work.width > 1))
+            job = _manifest.job(work.evaluation, self._study_id, self._options, self._template, owner)
+            while not self._stop.is_set():
+                if self._created_or_not(work, job):
+                    self._tell(self._created, work)
+                    return
+                if work.grace_s is not None:
+                    self._tell(self._refused, work, "")
+                    return
+        except Stopped:
+            raise
+        except ApiError as error:
+            self._tell(self._refused, work, self._explain(error))
+
+    def _created_or_not(self, work: Work, job: Object) -> bool:
+        """Make a Job, whose name tells it from all others: to ask twice makes one."""
+        try:
+            self._client.create("jobs", job)
+        except ApiError as error:
+            if error.status == 403 and "exceeded quota" in str(error):
+                self._tell(self._short_of_quota, work, str(error))
+                self._stop.wait(_PODLESS_S)
+                return False
+            if error.status != 409:
+                raise
+            there = self._client.get("jobs", work.name)
+            if "deletionTimestamp" in there["metadata"]:
+                self._stop.wait(0.5)
+                return False
+            if not _is_of(there, work.evaluation):
+                raise
+        return True
+
+    def _ensure_anchor(self, with_service: bool) -> Object:
+        with self._anchoring:
+            anchor = self._anchor
+            if anchor is None:
+                anchor = self._anchor = self._made("configmaps", _manifest.anchor(self._study_id))
+            if with_service and not self._has_service:
+                self._made("services", _manifest.service(self._study_id, _manifest.owner(anchor)))
+                self._has_service = True
+            return anchor
+
+    def _made(self, kind: str, body: Object) -> Object:
+        try:
+            made = self._client.create(kind, body)
+        except ApiError as error:
+            self.used = self.used or error.status in (0, 409) or error.status >= 500
+            if error.status != 409:
+                raise
+            return self._client.get(kind, body["metadata"]["name"])
+        self.used = True
+        return made
+
+    def _explain(self, error: ApiError) -> str:
+        where = f"namespace '{self._client.namespace}'"
+        if error.status in (401, 403):
+            return f"the cluster refuses, see the Role in hpo-k8s's README: {error}"
+        if error.status == 404:
+            return f"there is no {where}: {error}"
+        if error.status in (400, 422):
+            return f"Kubernetes refuses the Job: {error}"
+        return f"its Job could not be made in {where}: {error}"
+
+    def _terminate(self, work: Work, grace_s: float) -> None:
+        live = self._pods_of(work)
+        if not live:
+            self._client.delete("jobs", work.name)
+            live = self._pods_of(work)
+        for pod in live:
+            if not read(pod, EVALUATION).over and not end_pod(self._client, pod["metadata"]["name"], grace_s):
+                self._client.delete("jobs", work.name)
+        self._tell(self._terminated, work, live)
+
+    def _look_at_pods(self, work: Work) -> None:
+        pods = self._pods_of(work)
+        self._tell(self._adopted, work, pods)
+
+    def _adopted(self, work: Work, pods: Sequence[Object]) -> None:
+        for pod in pods:
+            self._changed("MODIFIED", pod)
+
+    def _look_at_job(self, work: Work) -> None:
+        try:
+            self._client.get("jobs", work.name)
+        except ApiError as error:
+            if error.status != 404:
+                return  # Later, then.
+            self._tell(self._looked, work, False, ())
+            return
+        try:
+            events, _ = self._client.all("events", {"fieldSelector": f"involvedObject.name={work.name}"})
+        except ApiError:
+            events = []  # They are for people; not everybody may read them.
+        refusals = [one.get("message", "") for one in events if one.get("reason") == "FailedCreate"]
+        self._tell(self._looked, work, True, refusals)
+
+    def _discard(self, work: Work) -> None:
+        self._client.delete("jobs", work.name)
+
+    def _pods_of(self, work: Work) -> list[Object]:
+        labels = {**study_labels(self._study_id), EVALUATION: work.name}
+        return self._client.all("pods", {"labelSelector": selector(labels)})[0]
+
+
+def _could_not_start(message: str) -> Verdict:
+    return Verdict(failure=Failure.COULD_NOT_START, message=message)
+
+
+def _ended_by_us(pods: Collection[Pod]) -> Verdict:
+    codes = [pod.exit_code for pod in sorted(pods, key=lambda pod: pod.index) if pod.exit_code is not None]
+    return of_code(codes[0]) if codes else Verdict(signal=signal.SIGKILL)
+
+
+def _is_of(job: Object, evaluation: Evaluation) -> bool:
+    notes = job["metadata"].get("annotations") or {}
+    return bool(notes.get("hpo-core/evaluation") == evaluation.name)

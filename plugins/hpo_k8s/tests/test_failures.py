@@ -1,0 +1,341 @@
+"""Ways in which pods fail, and what the study makes of each."""
+
+import shlex
+import sys
+import threading
+import time
+
+import pytest
+
+import hpo_core as hpo
+from hpo_core import Failure
+
+PYTHON = shlex.quote(sys.executable)
+FOREVER = "sleep 300; true"
+
+
+class Listener(hpo.Observer):
+    """Remembers what people were told."""
+
+    def __init__(self):
+        self.notices = []
+
+    def notice(self, text):
+        self.notices.append(text)
+
+
+@pytest.fixture(autouse=True)
+def _here(fake, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def listener():
+    return Listener()
+
+
+def run(cmd: str, *, listener=None, n_trials: int = 1, image: str = "lab/any:1", **arguments) -> hpo.Study:
+    options = arguments.pop("launcher_options", {})
+    with hpo.Evaluator(
+        cmd, workload_manager="k8s", workload_image=image, launcher_options=options, grace=1, **arguments
+    ) as evaluator:
+        observers = [] if listener is None else [listener]
+        study = hpo.Study(
+            hpo.Params([["--x", 0.5, (0.0, 1.0)]]), evaluator, n_trials=n_trials, seed=1, observers=observers
+        )
+        with study:
+            study.optimize()
+    return study
+
+
+def result(study: hpo.Study) -> hpo.Result:
+    return study.trials[0].result
+
+
+def once_running(fake, what: str, **body) -> threading.Thread:
+    """Do something to the first pod that runs."""
+
+    def wait_and_do():
+        fake.wait_for(lambda: "Running" in dict(fake.pods()).values(), "a running pod")
+        fake.tell(what, **body)
+
+    thread = threading.Thread(target=wait_and_do)
+    thread.start()
+    return thread
+
+
+# The program's own end
+
+
+def test_exit_codes_and_signals(fake):
+    found = run("echo last words; exit 3; true")
+    assert (result(found).failure, result(found).exit_code) == (Failure.EXIT_CODE, 3)
+    assert "last words" in result(found).tail
+    assert result(run("kill -SEGV $$; true")).failure is Failure.SIGNAL
+
+
+@pytest.mark.parametrize("kills", ["group", "child"])
+@pytest.mark.parametrize("form", ["{0}; true", "{0} || true; echo FoM: 1; true"])
+def test_out_of_memory_is_told_even_behind_a_shell_that_ends_well(fake, kills, form):
+    fake.knobs(kills=kills)
+    hold = f"{PYTHON} -c 'import time; held = b\"x\" * 200_000_000; time.sleep(60)'"
+    found = run(form.format(hold), memory_limit="100M")
+    assert result(found).failure is Failure.MEMORY_LIMIT
+    assert "out of memory" in result(found).message
+
+
+def test_a_deadline_of_the_pod_is_a_limit_of_time(fake):
+    found = run(FOREVER, launcher_options={"deadline_s": 1})
+    assert result(found).failure is Failure.TIME_LIMIT
+    assert "deadline" in result(found).message
+
+
+def test_a_sidecar_that_goes_on_does_not_hold_it_up(fake):
+    fake.knobs(sidecar=True)
+    assert run("echo FoM: 1; true").best_fom == 1
+    assert fake.left() == {}
+
+
+def test_a_pod_that_was_never_seen_running(fake):
+    fake.knobs(quick=True)
+    assert run("echo FoM: 1; true", n_trials=3).best_fom == 1
+
+
+# Not the program's fault
+
+
+@pytest.mark.parametrize(
+    ("body", "failure"),
+    [
+        ({"reason": "PreemptionByScheduler", "message": "preempting", "delete": True}, Failure.PREEMPTED),
+        ({"reason": "DeletionByTaintManager", "message": "node is unreachable", "delete": True}, Failure.NODE_LOST),
+        ({"reason": "EvictionByEvictionAPI", "message": "drained", "delete": True}, Failure.PREEMPTED),
+        ({"own": "Evicted", "message": "The node was low on resource: memory."}, Failure.PREEMPTED),
+    ],
+)
+def test_what_had_to_go_is_tried_again(fake, listener, tmp_path, body, failure):
+    """Without using up a retry; what was said is heard."""
+    command = f"echo x >> {tmp_path}/runs; [ $(wc -l < {tmp_path}/runs) -gt 1 ] || sleep 300; echo FoM: 1; true"
+    thread = once_running(fake, "disrupt", **body)
+    found = run(command, listener=listener)
+    thread.join()
+    assert (result(found).state, result(found).attempts) == (hpo.State.DONE, 2)
+    assert any(body["message"] in notice and "trying again" in notice for notice in listener.notices)
+    assert failure.programs_fault is False
+
+
+def test_a_pod_that_vanished_with_its_node_is_tried_again(fake, listener, tmp_path):
+    command = f"echo x >> {tmp_path}/runs; [ $(wc -l < {tmp_path}/runs) -gt 1 ] || sleep 300; echo FoM: 1; true"
+    thread = once_running(fake, "vanish", remove=True)
+    found = run(command, listener=listener)
+    thread.join()
+    assert (result(found).state, result(found).attempts) == (hpo.State.DONE, 2)
+    assert any("went away with its node" in notice for notice in listener.notices)
+
+
+# Set-ups that can't work
+
+
+@pytest.mark.parametrize(
+    ("knobs", "arguments", "message"),
+    [
+        ({}, {"image": "UPPER/Bad::"}, "InvalidImageName.*must be lowercase"),
+        ({}, {"image": "lab/nope:1", "launcher_options": {"image_timeout_s": 0.5}}, "could not be pulled within 0.5 s"),
+        ({}, {"launcher_options": {"secrets": {"TOKEN": "nope/k"}}}, "CreateContainerConfigError.*nope"),
+        (
+            {},
+            {"launcher_options": {"gpus": 1, "pending_timeout_s": 0.5}},
+            "no node was found for pod .* within 0.5 s .*scheduler says: .*Insufficient nvidia.com/gpu",
+        ),
+        (
+            {},
+            {"launcher_options": {"node_selector": "disk=ssd", "pending_timeout_s": 0.5}},
+            "didn't match Pod's node affinity/selector",
+        ),
+        ({"stuck": True}, {"launcher_options": {"pending_timeout_s": 0.5}}, "did not start within 0.5 s.*Creating"),
+        ({}, {"launcher_options": {"namespace": "none"}}, "there is no namespace 'none'"),
+        ({"role": []}, {}, "the cluster refuses, see the Role .*cannot create resource"),
+        (
+            {},
+            {"launcher_options": {"template": {"spec": {"tolerationz": []}}}},
+            'Kubernetes refuses the Job: .*unknown field "spec.template.spec.tolerationz"',
+        ),
+    ],
+)
+def test_set_ups_that_cannot_work_stop_the_study(fake, knobs, arguments, message):
+    """In a stated time, with the cluster's own words; nothing is left."""
+    fake.knobs(**knobs)
+    with pytest.raises(hpo.StudyStopped, match=f"(?s){message}"):
+        run("echo FoM: 1; true", **arguments)
+    fake.wait_for(lambda: fake.left() == {}, "nothing left")
+
+
+def test_a_program_that_is_not_in_the_image_stops_the_study(fake):
+    with pytest.raises(hpo.StudyStopped, match="no program '/nonexistent/program' in the image"):
+        run("/nonexistent/program")
+
+
+def test_a_pod_that_waits_for_a_node_runs_once_there_is_one(fake, listener):
+    fake.knobs(unschedulable="0/1 nodes are available: 1 Insufficient cpu.")
+
+    def make_room():
+        fake.wait_for(fake.pods, "a pod")
+        fake.wait_for(lambda: any("Insufficient cpu" in notice for notice in listener.notices), "a notice")
+        fake.knobs(unschedulable="")
+
+    thread = threading.Thread(target=make_room)
+    thread.start()
+    found = run("echo FoM: 1; true", listener=listener)
+    thread.join()
+    assert (found.best_fom, result(found).attempts) == (1, 1)
+
+
+def test_a_quota_means_fewer_at_a_time(fake, listener, tmp_path):
+    """It is said, others go first, and all are done in the end."""
+    fake.knobs(quota=1)
+    gate, log = tmp_path / "gate", tmp_path / "log"
+
+    def open_gate():
+        fake.wait_for(lambda: any("exceeded quota" in notice for notice in listener.notices), "a notice")
+        gate.touch()
+
+    thread = threading.Thread(target=open_gate)
+    thread.start()
+    wait = f"while [ ! -e {gate} ]; do sleep 0.05; done"
+    found = run(f"echo + >> {log}; {wait}; echo - >> {log}; echo FoM: 1; true", listener=listener, n_trials=4, nodes=3)
+    thread.join()
+    assert [record.state for record in found.trials] == [hpo.State.DONE] * 4
+    assert log.read_text() == "+\n-\n" * 4
+    assert fake.left() == {}
+
+
+# The API server and the way to it
+
+
+def test_errors_that_pass_are_waited_out(fake):
+    fake.knobs(
+        faults=[
+            {"match": "POST .*/jobs", "status": 429, "headers": {"Retry-After": "0.2"}, "reason": "TooManyRequests"},
+            {"match": "POST .*/jobs", "status": 500},
+            {"match": "GET .*/pods\\?.*limit", "status": 503, "times": 2},
+            {"match": "/log", "status": 500, "times": 2},
+            {"match": "POST .*/configmaps", "drop": True},
+        ]
+    )
+    assert run("echo FoM: 1; true", n_trials=2).best_fom == 1
+
+
+def test_an_answer_that_was_lost_makes_no_second_job(fake, tmp_path):
+    fake.knobs(faults=[{"match": "POST .*/jobs", "lost": True}, {"match": "POST .*/configmaps", "lost": True}])
+    found = run(f"echo x >> {tmp_path}/runs; echo FoM: 1; true")
+    assert (found.best_fom, (tmp_path / "runs").read_text()) == (1, "x\n")
+
+
+@pytest.mark.parametrize("what", ["cut", "compact"])
+def test_a_watch_that_ends_goes_on(fake, tmp_path, what):
+    """After a broken connection, and when its version is too old (410)."""
+    gate = tmp_path / "gate"
+
+    def disturb():
+        fake.wait_for(lambda: "Running" in dict(fake.pods()).values(), "a running pod")
+        fake.tell(what)
+        gate.touch()
+
+    thread = threading.Thread(target=disturb)
+    thread.start()
+    found = run(f"while [ ! -e {gate} ]; do sleep 0.02; done; echo FoM: 1; true")
+    thread.join()
+    assert found.best_fom == 1
+
+
+def test_a_watch_that_fell_silent_is_found_out(fake, tmp_path):
+    """The connection is there and brings nothing: after `watch_s` seconds another is made."""
+    gate = tmp_path / "gate"
+
+    def disturb():
+        fake.wait_for(lambda: "Running" in dict(fake.pods()).values(), "a running pod")
+        fake.tell("mute", seconds=2.0)
+        gate.touch()
+
+    thread = threading.Thread(target=disturb)
+    thread.start()
+    begun = time.monotonic()
+    found = run(f"while [ ! -e {gate} ]; do sleep 0.02; done; echo FoM: 1; true", launcher_options={"watch_s": 1})
+    thread.join()
+    assert found.best_fom == 1
+    assert time.monotonic() - begun < 60
+
+
+def test_a_new_token_is_read(fake, tmp_path):
+    """Tokens change while a study runs."""
+    gate = tmp_path / "gate"
+
+    def renew():
+        fake.wait_for(lambda: "Running" in dict(fake.pods()).values(), "a running pod")
+        fake.write_kubeconfig("new-token")
+        fake.knobs(token="new-token")
+        gate.touch()
+
+    thread = threading.Thread(target=renew)
+    thread.start()
+    try:
+        found = run(f"while [ ! -e {gate} ]; do sleep 0.02; done; echo FoM: 1; true", n_trials=2)
+    finally:
+        thread.join()
+        fake.write_kubeconfig("secret-token")
+        fake.knobs(token="secret-token")
+    assert [record.state for record in found.trials] == [hpo.State.DONE] * 2
+
+
+# Output
+
+
+def test_logs_that_are_odd_arrive_as_they_are(fake):
+    """JSON stays JSON, and bytes that are no text harm nobody."""
+    assert run("""printf '\\377\\376\\n'; echo '{"FoM": 3}'; echo FoM: 2; true""").best_fom == 2
+
+
+def test_a_log_that_is_rotated_while_it_is_followed_is_whole(fake, tmp_path):
+    """What a follower was connected for is never lost, and the end is read again where it stopped."""
+    fake.knobs(rotate=20_000)
+    command = "i=0; while [ $i -lt 5000 ]; do echo line number $i; i=$((i+1)); done; sleep 0.5; echo FoM: 1; true"
+    found = run(command, keep_output="all")
+    output = (found.directory / "output" / "1.1.out").read_text().splitlines()
+    assert output[-1] == "FoM: 1"
+    assert len(output) > 1000
+
+
+def test_a_log_whose_connection_breaks_is_whole(fake, tmp_path):
+    """No line is lost, none comes twice."""
+    gate = tmp_path / "gate"
+
+    def disturb():
+        fake.wait_for(lambda: fake.requests("follow=true"), "a follower")
+        fake.knobs(away=True)
+        time.sleep(0.5)
+        fake.knobs(away=False)
+        gate.touch()
+
+    thread = threading.Thread(target=disturb)
+    thread.start()
+    count = "i=0; while [ $i -lt 300 ]; do echo line $i; i=$((i+1)); done"
+    found = run(f"{count}; while [ ! -e {gate} ]; do sleep 0.02; done; {count}; echo FoM: 1; true", keep_output="all")
+    thread.join()
+    wanted = [f"line {number}" for number in range(300)]
+    assert (found.directory / "output" / "1.1.out").read_text().splitlines() == [*wanted, *wanted, "FoM: 1"]
+
+
+def test_more_pods_than_followers(fake, tmp_path):
+    """Those that nobody follows are read when they end, and wait for nobody."""
+    gate = tmp_path / "gate"
+    command = f"[ $HPO_TRIAL -gt 1 ] || while [ ! -e {gate} ]; do sleep 0.02; done; echo FoM: $HPO_TRIAL; true"
+
+    def open_gate():
+        fake.wait_for(lambda: len(fake.requests("/log")) >= 5, "the logs of the others")
+        gate.touch()
+
+    thread = threading.Thread(target=open_gate)
+    thread.start()
+    found = run(command, n_trials=5, nodes=2, launcher_options={"followers": 1})
+    thread.join()
+    assert sorted(record.fom for record in found.trials) == [1, 2, 3, 4, 5]

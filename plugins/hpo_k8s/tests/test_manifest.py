@@ -1,0 +1,192 @@
+"""What Kubernetes is given, and what is made of what it says: pure functions."""
+
+import json
+from pathlib import Path
+
+import attrs
+import pytest
+import yaml
+
+import hpo_core as hpo
+from hpo_core import Evaluation, Failure, Slot
+from hpo_k8s import K8sLauncher, K8sOptions
+from hpo_k8s._logs import Feed, Reading, Rotated
+from hpo_k8s._manifest import escaped, job, name_of
+from hpo_k8s._pods import read, verdict
+
+TRANSCRIPTS = Path(__file__).parent / "transcripts"
+EVALUATION = Evaluation(
+    trial=3,
+    attempt=1,
+    command="python3 train.py --x=$(id)",
+    argv=None,
+    directory=None,
+    environment={"HPO_STUDY": "abc", "ODD": "$(HPO_STUDY) $$"},
+    slots=(Slot("pod-1"),),
+    name="hpo-abc-3-1",
+)
+
+
+def made(evaluation: Evaluation = EVALUATION, template: dict | None = None, **options) -> dict:
+    return job(evaluation, "abc", K8sOptions(**{"image": "i:1", **options}), template or {})
+
+
+def container(manifest: dict) -> dict:
+    return manifest["spec"]["template"]["spec"]["containers"][0]
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [("hpo-abc-3-1", "hpo-abc-3-1"), ("a" * 57, "a" * 57), ("x-1", "x-1")],
+)
+def test_good_names_stay(text, name):
+    assert name_of(text) == name
+
+
+@pytest.mark.parametrize("text", ["A_b", "a.b", "-a-", "a" * 58, "ü", "", "a b"])
+def test_other_names_are_mapped_one_to_one(text):
+    name = name_of(text)
+    assert 0 < len(name) <= 57
+    assert name.strip("-") == name
+    assert set(name) <= set("abcdefghijklmnopqrstuvwxyz0123456789-")
+    assert name == name_of(text) != name_of(text + "_")
+
+
+def test_no_dollar_is_left_to_kubernetes():
+    assert escaped("$HOME $$ $(id)") == "$$HOME $$$$ $$(id)"
+    manifest = made()
+    assert container(manifest)["command"][-1] == "python3 train.py --x=$$(id)"
+    assert {"name": "ODD", "value": "$$(HPO_STUDY) $$$$"} in container(manifest)["env"]
+
+
+def test_a_job_is_tried_once_and_is_bounded_in_time():
+    manifest = made()
+    assert manifest["spec"]["backoffLimit"] == 0
+    assert manifest["spec"]["ttlSecondsAfterFinished"] == 86400
+    pod = manifest["spec"]["template"]["spec"]
+    assert (pod["restartPolicy"], pod["activeDeadlineSeconds"]) == ("Never", 7 * 86400)
+    assert pod["automountServiceAccountToken"] is False
+
+
+def test_options_reach_the_pod():
+    manifest = made(
+        cpu="2",
+        memory="1Gi",
+        gpus=1,
+        service_account="sa",
+        node_selector="disk=ssd",
+        tolerations="gpu=yes:NoSchedule,spot",
+        env="A=1",
+        secrets="TOKEN=mine/key",
+        claims="data=/data",
+        pull_policy="Always",
+        pull_secrets="pull",
+    )
+    pod, ours = manifest["spec"]["template"]["spec"], container(manifest)
+    assert ours["resources"] == {
+        "requests": {"cpu": "2", "memory": "1Gi"},
+        "limits": {"memory": "1Gi", "nvidia.com/gpu": "1"},
+    }
+    assert (pod["serviceAccountName"], pod["automountServiceAccountToken"]) == ("sa", True)
+    assert pod["nodeSelector"] == {"disk": "ssd"}
+    assert pod["tolerations"] == [
+        {"key": "gpu", "operator": "Equal", "value": "yes", "effect": "NoSchedule"},
+        {"key": "spot", "operator": "Exists"},
+    ]
+    assert pod["imagePullSecrets"] == [{"name": "pull"}]
+    assert {"name": "A", "value": "1"} in ours["env"]
+    assert {"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "mine", "key": "key"}}} in ours["env"]
+    assert pod["volumes"][0]["persistentVolumeClaim"] == {"claimName": "data"}
+    assert ours["volumeMounts"] == [{"name": pod["volumes"][0]["name"], "mountPath": "/data"}]
+
+
+def test_the_memory_limit_of_an_evaluation_wins():
+    limited = attrs.evolve(EVALUATION, memory_limit_bytes=1000)
+    assert container(made(limited, memory="1Gi"))["resources"] == {
+        "requests": {"memory": "1000"},
+        "limits": {"memory": "1000"},
+    }
+
+
+def test_a_template_is_added_to_and_never_changed(tmp_path):
+    template = {
+        "metadata": {"annotations": {"a": "b"}},
+        "spec": {
+            "containers": [{"name": "proxy", "image": "p"}, {"name": "main", "env": [{"name": "A", "value": "1"}]}],
+            "tolerations": [{"key": "t"}],
+            "terminationGracePeriodSeconds": 60,
+        },
+    }
+    before = json.dumps(template)
+    manifest = made(template=template, tolerations="spot")
+    pod = manifest["spec"]["template"]["spec"]
+    assert [one["name"] for one in pod["containers"]] == ["main", "proxy"]
+    assert [one["key"] for one in pod["tolerations"]] == ["t", "spot"]
+    assert pod["terminationGracePeriodSeconds"] == 60
+    assert manifest["spec"]["template"]["metadata"]["annotations"] == {"a": "b"}
+    assert container(manifest)["env"][0] == {"name": "A", "value": "1"}
+    assert json.dumps(template) == before
+    (tmp_path / "pod.yaml").write_text(yaml.safe_dump(template))
+    by_file = K8sLauncher(K8sOptions(image="i:1", template=str(tmp_path / "pod.yaml"), tolerations="spot"))
+    assert yaml.safe_load(by_file.preview(EVALUATION)) == manifest
+
+
+def test_a_template_with_containers_of_which_none_is_ours_is_refused():
+    template = {"spec": {"containers": [{"name": "a"}, {"name": "b"}]}}
+    with pytest.raises(hpo.ConfigurationError, match="none is called 'main'"):
+        made(template=template)
+
+
+@pytest.mark.parametrize(
+    ("name", "failure", "message"),
+    [
+        ("pod-oomkilled", Failure.MEMORY_LIMIT, "out of memory"),
+        ("pod-deadline", Failure.TIME_LIMIT, "deadline"),
+        ("pod-start-error", Failure.COULD_NOT_START, "no such file or directory"),
+    ],
+)
+def test_recorded_pods_are_understood(name, failure, message):
+    pod = json.loads((TRANSCRIPTS / f"{name}.json").read_text())["response"]["items"][0]
+    found = verdict([read(pod, "hpo/eval")], "64Mi")
+    assert found.failure is failure
+    assert message in found.message
+
+
+def test_recorded_pods_that_ended_by_themselves():
+    for name, code in (("pod-succeeded", 0), ("pod-failed-exit3", 3)):
+        pod = json.loads((TRANSCRIPTS / f"{name}.json").read_text())["response"]["items"][0]
+        found = verdict([read(pod, "hpo/eval")], "")
+        assert (found.exit_code, found.failure) == (code, None)
+
+
+def test_recorded_pods_that_wait():
+    for name, reason in (("pod-image-error", "ErrImagePull"), ("pod-invalid-image-name", "InvalidImageName")):
+        pod = read(json.loads((TRANSCRIPTS / f"{name}.json").read_text())["response"]["items"][0], "hpo/eval")
+        assert (pod.reason, pod.over, pod.started) == (reason, False, False)
+    unschedulable = json.loads((TRANSCRIPTS / "pod-unschedulable.json").read_text())["response"]["items"][0]
+    assert "Insufficient nvidia.com/gpu" in read(unschedulable, "hpo/eval").unschedulable
+
+
+def test_a_log_read_anew_goes_on_where_it_stopped():
+    posted: list[bytes] = []
+    feed = Feed(posted.append, posted.append)
+    Reading(feed).take(b"one\ntwo\n")
+    again = Reading(feed)
+    for byte in b"one\ntwo\nthree\n":
+        again.take(bytes([byte]))
+    assert b"".join(posted) == b"one\ntwo\nthree\n"
+    assert feed.ends_with(b"three\n")
+    assert not feed.ends_with(b"four\n")
+
+
+def test_a_log_whose_beginning_is_gone_goes_on_where_it_stopped():
+    posted, notices = [], []
+    feed = Feed(posted.append, notices.append)
+    Reading(feed).take(b"one\ntwo\n")
+    with pytest.raises(Rotated):
+        Reading(feed).take(b"two\nthree\n")
+    feed.rebase(b"two\nthree\n", "p")
+    assert b"".join(posted) == b"one\ntwo\nthree\n"
+    assert notices == []
+    feed.rebase(b"nine\n", "p")
+    assert "some output is lost" in notices[0]
