@@ -595,7 +595,7 @@ class KnowsEverybody(LocalLauncher):
     """Takes every key for one of its own."""
 
     def end(self, key, grace_s):
-        self._running[key]
+        self._engine._running[key]
         super().end(key, grace_s)
 
 
@@ -627,10 +627,16 @@ class QuotesBadly(LocalLauncher):
 class WaitsForTheOutputsEnd(LocalLauncher):
     """Takes the end of the output for the end of the program."""
 
-    def _unwatch(self, process, fd):
-        super()._unwatch(process, fd)
-        if not process.watched and process.key in self._running:
-            self.end(process.key, 0.0)
+    def open(self, events, study_id):
+        super().open(events, study_id)
+        unwatch = self._engine._unwatch
+
+        def end_too(process, fd):
+            unwatch(process, fd)
+            if not process.watched and process.job.key in self._engine._running:
+                self.end(process.job.key, 0.0)
+
+        self._engine._unwatch = end_too
 
 
 class OneAtATime(OldStyle):
