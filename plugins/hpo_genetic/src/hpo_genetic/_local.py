@@ -57,10 +57,27 @@ class LocalSearch:
         self.focus = one
         self._centre = np.array(one.vector)
 
-    def learn(self, arm: str, better: bool) -> None:
-        """Adapt how far children go to what came of one."""
+    def reach(self, arm: str) -> float:
+        """How far children of an operator go now."""
+        return self._newton if arm == "quadratic" else self._radius
+
+    def learn(self, arm: str, reach: float, better: bool) -> None:
+        """Adapt how far children go to what came of one.
+
+        Where many run at the same time, those that went as far as each other fail for one reason, not for many.
+
+        Args:
+            arm: its operator.
+            reach: how far its operator's children went when it was made.
+            better: than the focus.
+        """
         self.stale += 1
-        if arm == "screened":
+        if arm == "quadratic":
+            if better:
+                self._newton = min(max(self._newton, reach * 1.5), 0.5)
+            elif reach <= self._newton:
+                self._newton = max(reach * 0.8, 1e-5)
+        elif arm == "screened" and (better or reach == self._radius):
             self._good = self._good + 1 if better else 0
             self._bad = 0 if better else self._bad + 1
             if self._good >= 2:
@@ -69,8 +86,6 @@ class LocalSearch:
                 self._radius, self._bad = self._radius * 0.6, 0
                 if self._radius < 1e-5:
                     self._radius = 0.3
-        elif arm == "quadratic":
-            self._newton = min(self._newton * 1.5, 0.5) if better else max(self._newton * 0.8, 1e-5)
 
     def screened(self, rng: Random, pending: Sequence[Vector]) -> dict[str, Value]:
         """The child that a model of the results likes best, among many."""

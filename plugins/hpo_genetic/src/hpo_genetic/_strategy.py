@@ -218,8 +218,8 @@ class GeneticStrategy(Strategy):
         """A child that a model of one of the two searches likes."""
         pending = list(self._pending.values())
         if arm == "quadratic" and (found := search.quadratic(self.rng, pending, again=again)) is not None:
-            return found, {"by": arm, "at": at}
-        return search.screened(self.rng, pending), {"by": "screened", "at": at}
+            return found, {"by": arm, "at": at, "reach": search.reach(arm)}
+        return search.screened(self.rng, pending), {"by": "screened", "at": at, "reach": search.reach("screened")}
 
     @property
     def _settled(self) -> bool:
@@ -361,21 +361,21 @@ class GeneticStrategy(Strategy):
         best = self._home.focus
         better = one is not None and (best is None or one < best)
         if at == 0:
-            self._home.learn(arm, better)
+            self._home.learn(arm, info.get("reach", 0.0), better)
         if one is not None and len(self._first_losses) < _FIRST_LOSSES:
             self._first_losses.append(one.loss)
         if one is not None and better:
             self._home.move(one, _WORTH * (statistics.median(self._first_losses) - one.loss))
         if at == self._visit:
-            self._visited(arm, one, best)
+            self._visited(info, one, best)
         elif arm in _ARMS and not at:
             self._reward(arm, info, one, better, self._demes[homes[0]].members)
 
-    def _visited(self, arm: str, one: Individual | None, best: Individual | None) -> None:
+    def _visited(self, info: Mapping[str, Any], one: Individual | None, best: Individual | None) -> None:
         """Go on elsewhere from a child, or begin anew."""
         away = self._away
         ahead = one is not None and (away.focus is None or one < away.focus)
-        away.learn(arm, ahead)
+        away.learn(info["by"], info.get("reach", 0.0), ahead)
         if one is not None and ahead and best is not None:
             away.move(one, _PROGRESS * (one.loss - best.loss))
         overtaken = one is not None and best is not None and one < best
