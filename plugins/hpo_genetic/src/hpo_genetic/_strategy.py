@@ -31,7 +31,7 @@ _FIRST_LOSSES = 12
 """Results whose median says what losses are like where nobody has searched yet."""
 _MEMORY = 0.97
 """How much of an operator's credit is left after one result."""
-_PLAIN = ("asked", "told", "foreign", "done", "walked", "visit", "scouts", "first_losses", "scale", "chance")
+_PLAIN = ("asked", "told", "foreign", "done", "walked", "visit", "scouts", "scale", "chance")
 """Attributes that are JSON values as they are."""
 _WORTH = 1e-4
 """Gains around the best that count as such, as a share of what the first results differ from it."""
@@ -423,6 +423,7 @@ class GeneticStrategy(Strategy):
             "away": self._away.to_json(),
             "credit": dict(self._credit),
             "uses": dict(self._uses),
+            "first_losses": list(self._first_losses),
             "cells": [list(cells) for cells in self._cells],
             **{name: getattr(self, f"_{name}") for name in _PLAIN},
         }
@@ -437,6 +438,7 @@ class GeneticStrategy(Strategy):
         self._home.set_json(state["home"])
         self._away.set_json(state["away"])
         self._credit, self._uses = dict(state["credit"]), dict(state["uses"])
+        self._first_losses = list(state["first_losses"])
         self._cells = [list(cells) for cells in state["cells"]]
         for name in _PLAIN:
             setattr(self, f"_{name}", state[name])
