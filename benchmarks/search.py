@@ -67,13 +67,13 @@ def one_run(job: tuple[str, str, str, int, int, int]) -> dict[str, Any]:
 def run_all(jobs: Sequence[Any], processes: int, earlier: Iterable[dict[str, Any]] = ()) -> list[dict[str, Any]]:
     """All runs, the slow ones spread over the processes; those that were made earlier are taken as they are."""
     known = {tuple(run["job"]): run for run in earlier}
-    done, began = [known[job] for job in jobs if job in known], time.perf_counter()
+    done, began, total = [known[job] for job in jobs if job in known], time.perf_counter(), len(jobs)
     jobs = [job for job in jobs if job not in known]
     with ProcessPoolExecutor(processes) as pool:
         for found in pool.map(one_run, jobs, chunksize=1):
             done.append(found)
             if len(done) % 200 == 0:
-                print(f"  {len(done)}/{len(jobs)} runs, {time.perf_counter() - began:.0f} s", flush=True)
+                print(f"  {len(done)}/{total} runs, {time.perf_counter() - began:.0f} s", flush=True)
     return done
 
 
