@@ -142,6 +142,26 @@ def _function(name: str, n: int, seed: int) -> Callable[[np.ndarray], float]:
             return float(head + ((w[:-1] - 1) ** 2 * (1 + 10 * np.sin(math.pi * w[:-1] + 1) ** 2)).sum() + tail)
 
         return levy
+    if name == "ridge":
+        scale = 10.0 ** (0.5 * t)
+
+        def ridge(x: np.ndarray) -> float:
+            y = q @ (scale * z(x))
+            return float(y[0] ** 2 + 100.0 * math.sqrt((y[1:] ** 2).sum()))
+
+        return ridge
+    if name == "weierstrass":
+        k = np.arange(12)[:, None]
+        lowest = float((0.5**k * np.cos(math.pi * 3.0**k)).sum())
+
+        def weierstrass(x: np.ndarray) -> float:
+            y = _oscillate(z(x)) / 5.0
+            waves = (0.5**k * np.cos(2.0 * math.pi * 3.0**k * (y + 0.5))).sum(0)
+            return float(10.0 * abs(waves.mean() - lowest) ** 3 + (y * y).sum())
+
+        return weierstrass
+    if name == "alpine":
+        return lambda x: float((np.abs((x - o) * np.sin(1.5 * (x - o))) + 0.2 * np.abs(x - o)).sum())
     if name == "gallagher21":
         return _gallagher(n, 21, rng)
     if name == "gallagher101":
@@ -151,7 +171,7 @@ def _function(name: str, n: int, seed: int) -> Callable[[np.ndarray], float]:
 
 DEVELOPMENT = (
     "ellipsoid-separable", "floors", "rosenbrock-rotated", "ellipsoid", "cigar", "different-powers", "griewank",
-    "gallagher21", "ripples", "levy",
+    "gallagher21", "ripples", "levy", "ridge", "weierstrass", "alpine",
 )  # fmt: skip
 REPORTING = (
     "sphere", "rastrigin-separable", "sector", "steps", "rosenbrock", "discus", "rastrigin", "schaffer",
@@ -332,6 +352,63 @@ def kernel_ridge(seed: int) -> Problem:
     return Problem("kernel-ridge", space, loss, optimum=None, kind="mixed", floor=1e-4)
 
 
+@lru_cache(maxsize=4)
+def _friedman_data(seed: int) -> Any:
+    """Friedman's first function with noise, and two columns that say nothing."""
+    rng = np.random.default_rng([53, seed])
+    x = rng.random((90, 7))
+    y = 10.0 * np.sin(math.pi * x[:, 0] * x[:, 1]) + 20.0 * (x[:, 2] - 0.5) ** 2 + 10.0 * x[:, 3] + 5.0 * x[:, 4]
+    y += rng.standard_normal(len(y))
+    return (x - 0.5) * 3.0, (y - y.mean()) / y.std()
+
+
+def support_vectors(seed: int) -> Problem:
+    """Support vector regression of scikit-learn; the kernel's flags depend on the kernel."""
+    from sklearn.svm import SVR
+
+    space = hpo.Params(
+        [
+            ["--kernel", "sigmoid", hpo.Values(["linear", "poly", "rbf", "sigmoid"], ordered=False)],
+            ["--cost", 1.0, hpo.Real(1e-4, 1e4, log=True)],
+            ["--epsilon", 0.1, hpo.Real(1e-4, 1.0, log=True)],
+            ["--gamma", 1.0, hpo.Real(1e-5, 1e1, log=True)],
+            ["--degree", 3, (1, 5)],
+            ["--coef0", 0.0, (-2.0, 2.0)],
+            ["--columns", 3, (1, 7)],
+            ["--power", "no", ["no", "yes"]],
+            ["--exponent", 1.0, (0.3, 3.0)],
+        ]
+    )
+    space.add_conditions(
+        [
+            hpo.condition.not_equals("--gamma", "--kernel", "linear"),
+            hpo.condition.equals("--degree", "--kernel", "poly"),
+            hpo.condition.inside("--coef0", "--kernel", ["poly", "sigmoid"]),
+            hpo.condition.equals("--exponent", "--power", "yes"),
+        ]
+    )
+    x, y = _friedman_data(seed)
+    test = np.arange(len(y)) % 3 == 0
+
+    def loss(values: Mapping[str, Any]) -> float:
+        data = x[:, : values["--columns"]]
+        if values["--power"] == "yes":
+            data = np.sign(data) * np.abs(data) ** values["--exponent"]
+        names = {"--gamma": "gamma", "--degree": "degree", "--coef0": "coef0"}
+        model = SVR(
+            kernel=values["--kernel"],
+            C=values["--cost"],
+            epsilon=values["--epsilon"],
+            max_iter=2000,
+            **{name: values[flag] for flag, name in names.items() if flag in values},
+        )
+        model.fit(data[~test], y[~test])
+        error = float(((model.predict(data[test]) - y[test]) ** 2).mean())
+        return min(error, 1e3) if math.isfinite(error) else 1e3
+
+    return Problem("support-vectors", space, loss, optimum=None, kind="mixed", floor=1e-4)
+
+
 def problems(which: str, dimensions: tuple[int, ...] = (5, 10), *, seed: int = 0) -> list[Problem]:
     """The problems of a set, as one seed has them; the two sets share neither functions nor instances."""
     names = DEVELOPMENT if which == "development" else REPORTING
@@ -342,5 +419,5 @@ def problems(which: str, dimensions: tuple[int, ...] = (5, 10), *, seed: int = 0
 def mixed(which: str, *, seed: int = 0) -> list[Problem]:
     """The mixed spaces of a set."""
     if which == "development":
-        return [_synthetic(1000 + seed, "smooth"), _synthetic(1000 + seed, "linear")]
+        return [_synthetic(1000 + seed, "smooth"), _synthetic(1000 + seed, "linear"), support_vectors(1000 + seed)]
     return [_synthetic(5000 + seed, "rough"), _synthetic(5000 + seed, "conditional"), kernel_ridge(5000 + seed)]

@@ -64,14 +64,16 @@ def one_run(job: tuple[str, str, str, int, int, int]) -> dict[str, Any]:
     }
 
 
-def run_all(jobs: Sequence[Any], processes: int) -> list[dict[str, Any]]:
-    """All runs, the slow ones spread over the processes."""
-    done, began = [], time.perf_counter()
+def run_all(jobs: Sequence[Any], processes: int, earlier: Iterable[dict[str, Any]] = ()) -> list[dict[str, Any]]:
+    """All runs, the slow ones spread over the processes; those that were made earlier are taken as they are."""
+    known = {tuple(run["job"]): run for run in earlier}
+    done, began, total = [known[job] for job in jobs if job in known], time.perf_counter(), len(jobs)
+    jobs = [job for job in jobs if job not in known]
     with ProcessPoolExecutor(processes) as pool:
         for found in pool.map(one_run, jobs, chunksize=1):
             done.append(found)
             if len(done) % 200 == 0:
-                print(f"  {len(done)}/{len(jobs)} runs, {time.perf_counter() - began:.0f} s", flush=True)
+                print(f"  {len(done)}/{total} runs, {time.perf_counter() - began:.0f} s", flush=True)
     return done
 
 
@@ -154,7 +156,7 @@ def compare(part: str, arguments: argparse.Namespace, names: Sequence[str]) -> l
         for index in range(count)
         for name in names
     ]
-    runs = run_all(jobs, arguments.processes)
+    runs = run_all(jobs, arguments.processes, arguments.earlier.get(part, ()))
     regrets(runs)
     budgets = [one for one in BUDGETS if one <= budget]
     heads = [str(one) for one in budgets]
@@ -185,7 +187,7 @@ def compare(part: str, arguments: argparse.Namespace, names: Sequence[str]) -> l
 def polynomials(arguments: argparse.Namespace, names: Sequence[str]) -> list[dict[str, Any]]:
     """The tutorial's problem."""
     jobs = [("polynomial", arguments.set, name, 0, seed, 130) for seed in range(arguments.seeds) for name in names]
-    runs = run_all(jobs, arguments.processes)
+    runs = run_all(jobs, arguments.processes, arguments.earlier.get("polynomial", ()))
     print("\npolynomial: improvement over the defaults after 130 evaluations\n" + " " * 18 +
           "".join(f"{head:>16s}" for head in ("lower quartile", "median", "upper quartile")))  # fmt: skip
     rows = {n: sorted(r["factor"] for r in runs if r["job"][2] == n) for n in names}
@@ -300,7 +302,13 @@ def main() -> None:
     parser.add_argument("--algorithms", default=",".join(ALGORITHMS), help="some of the names in the tables")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--json", type=Path, default=Path("search-results.json"))
+    parser.add_argument("--reuse", type=Path, help="an earlier --json: the runs of other libraries are taken from it")
     arguments = parser.parse_args()
+    arguments.earlier = {}
+    if arguments.reuse:
+        found = json.loads(arguments.reuse.read_text())
+        for part in {"polynomial", "continuous", "mixed"} & set(found):
+            arguments.earlier[part] = [run for run in found[part] if ALGORITHMS[run["job"][2]][0] != OURS]
     names = []
     print(f"Python {platform.python_version()}, {arguments.set} set, {arguments.seeds} seeds")
     for name in arguments.algorithms.split(","):

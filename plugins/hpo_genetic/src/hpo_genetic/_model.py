@@ -143,6 +143,22 @@ class Quadratic:
                 best, value = x, found
         return best
 
+    def beside(self, noise: Array, rise: float) -> Array:
+        """A random offset that raises the function by `rise` on the average, by as much in each direction.
+
+        Children are sampled so by evolution strategies with covariance adaptation, to which the inverse of the second
+        derivatives is the goal: Hansen, "The CMA evolution strategy: a tutorial", arXiv:1604.00772, 2016.
+
+        Args:
+            noise: normally distributed numbers, one for each coordinate.
+            rise: in units of the losses that the function was fitted to.
+        """
+        curves, axes = np.linalg.eigh(self.hessian)
+        curves = np.abs(curves)
+        curves = np.maximum(curves, max(1e-9 * float(curves.max()), 1e-12))
+        found: Array = axes @ (noise * np.sqrt(2.0 * rise / len(noise) / curves))
+        return found
+
     def _starts(self, low: Array, high: Array, half: Array) -> list[Array]:
         starts = [np.zeros(len(low))]
         curves, axes = np.linalg.eigh(self.hessian)

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Collection, Iterator, Mapping
+import statistics
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from random import Random
 from typing import Any
-
-import numpy as np
 
 from hpo_core import Capability, Outlook, Params, Pause, Proposal, Result, SpaceError, Strategy, Trial
 from hpo_core.trial import Value
 from hpo_genetic._archive import Archive
-from hpo_genetic._codec import Array, Codec, Vector
+from hpo_genetic._codec import Codec, Vector
 from hpo_genetic._deme import Deme, Individual
 from hpo_genetic._documented import Breeding, Steps
-from hpo_genetic._model import Interpolation, Quadratic, nearest, squared_distances
+from hpo_genetic._local import LocalSearch
 from hpo_genetic._options import GeneticOptions
 from hpo_genetic._weights import Weights
 
@@ -29,17 +28,18 @@ _PENDING = 2048
 """Running trials that are remembered; only a driver that loses trials has more."""
 _THROUGHOUT = 0.2
 """Share of bred children whose hyperparameters are all mutated, as in the original."""
+_FIRST_LOSSES = 12
+"""Results whose median says what losses are like where nobody has searched yet."""
 _MEMORY = 0.97
 """How much of an operator's credit is left after one result."""
-_PLAIN = (
-    "asked", "told", "foreign", "done", "walked", "phase", "stale", "scouts", "radius", "good", "bad", "newton",
-    "scale", "chance",
-)  # fmt: skip
+_PLAIN = ("asked", "told", "foreign", "done", "walked", "visit", "scouts", "scale", "chance")
 """Attributes that are JSON values as they are."""
-_ALL_PAIRS = 16
-"""Dimensions up to which a quadratic function may have all its mixed terms."""
-_ANY_QUADRATIC = 60
-"""Dimensions up to which there is a quadratic function at all."""
+_WORTH = 1e-4
+"""Gains around the best that count as such, as a share of what the first results differ from it."""
+_PROGRESS = 0.05
+"""The same elsewhere, as a share of how much worse than the best it still is."""
+_AWAY = 0.6
+"""Share of children that are made elsewhere once the neighbourhood of the best gives no more gains."""
 _ARMS = ("bred", "differential", "screened", "quadratic")
 
 
@@ -55,10 +55,11 @@ class GeneticStrategy(Strategy):
     - ``screened``: many variations of the best, of which a model of all results likes one best.
     - ``quadratic``: where a quadratic function through the results around the best is lowest.
 
-    The first individuals are spread over the space; breeding begins with the first results. When nothing near the best
-    has become better for long, the models look elsewhere: where the landscape as a whole is deepest, in a part of the
-    space chosen at random, or a jump away from the best. What is kept is bounded, except for the set of points that
-    were evaluated (some bytes each).
+    The first individuals are spread over the space; breeding begins with the first results. When the neighbourhood of
+    the best has given no gain worth having for long, more than half of the children are made by a second search with
+    the same models: where the landscape as a whole is deepest, in a part of the space chosen at random, or a jump away
+    from the best. It begins anew as soon as it does not come nearer to the best any more, or has overtaken it. What is
+    kept is bounded, except for the set of points that were evaluated (some bytes each).
 
     Where trials have checkpoints, a child goes on from that of a third parent, which is chosen like the other two and
     independently of them: Vose and others, "Recombination of Artificial Neural Networks", arXiv:1901.03900, 2019. What
@@ -92,17 +93,13 @@ class GeneticStrategy(Strategy):
         self._asked = 0
         self._told = 0
         self._foreign = 0
-        self._best: Individual | None = None
+        self._home = LocalSearch(self._codec, self._archive, radius=0.4, newton=0.2)
+        self._away = self._elsewhere()
+        self._visit = 1
+        self._scouts = 1
+        self._first_losses: list[float] = []
         self._credit = dict.fromkeys(_ARMS, 1.0)
         self._uses = dict.fromkeys(_ARMS, 2.0)
-        self._focus: Individual | None = None
-        self._phase = 0
-        self._stale = 0
-        self._scouts = 0
-        self._radius = 0.4
-        self._good = 0
-        self._bad = 0
-        self._newton = 0.2
         self._scale = 0.6
         self._chance = 0.7
         self._done = False
@@ -223,22 +220,16 @@ class GeneticStrategy(Strategy):
             return self._founder(), {"by": "founder"}
         if self.options.documented_only or self._continues:
             return self._bred(deme, attempt)
-        if self._scouts > 0:
-            self._scouts -= 1
-            return self._scout(), {"by": "scout", "at": self._phase}
+        if self._settled and rng.random() < _AWAY:
+            return self._child_from_away()
         arm = self._choose(rng)
         if attempt > 2:
             arm = "bred"
         if arm == "differential" and len(deme.members) >= 4:
             point, scale, chance = self._differential(deme)
             return point, {"by": arm, "scale": scale, "chance": chance}
-        if arm == "screened":
-            return self._screened(deme), {"by": arm, "at": self._phase}
-        if arm == "quadratic":
-            found = self._quadratic(attempt)
-            if found is not None:
-                return found, {"by": arm, "at": self._phase}
-            return self._screened(deme), {"by": "screened", "at": self._phase}
+        if arm in ("screened", "quadratic"):
+            return self._near(self._home, arm, at=0, again=attempt > 0)
         return self._bred(deme, attempt)
 
     def _choose(self, rng: Random) -> str:
@@ -256,16 +247,41 @@ class GeneticStrategy(Strategy):
                 return arm
         return _ARMS[-1]
 
+    def _near(
+        self, search: LocalSearch, arm: str, *, at: int, again: bool = False
+    ) -> tuple[dict[str, Value], dict[str, Any]]:
+        """A child that a model of one of the two searches likes."""
+        pending = list(self._pending.values())
+        if arm == "quadratic" and (found := search.quadratic(self.rng, pending, again=again)) is not None:
+            return found, {"by": arm, "at": at, "reach": search.reach(arm)}
+        return search.screened(self.rng, pending), {"by": "screened", "at": at, "reach": search.reach("screened")}
+
+    @property
+    def _settled(self) -> bool:
+        """Whether the neighbourhood of the best has given no gain worth having for long."""
+        return self._home.stale > 12 + 5 * self._codec.size + len(self._pending)
+
+    def _elsewhere(self) -> LocalSearch:
+        return LocalSearch(self._codec, self._archive, radius=0.2, newton=0.1)
+
+    def _child_from_away(self) -> tuple[dict[str, Value], dict[str, Any]]:
+        """A child of the search elsewhere, or a scout that finds out where it might begin."""
+        if self._scouts > 0 or self._away.focus is None:
+            self._scouts -= 1
+            return self._scout(), {"by": "scout", "at": self._visit}
+        return self._near(self._away, self.rng.choice(("screened", "quadratic")), at=self._visit)
+
     def _scout(self) -> dict[str, Value]:
-        """A place to go on from when the neighbourhood of the best is exhausted: far away, or a jump from the best."""
-        if self._phase % 3 == 1 and (found := self._quadratic(0, wide=True)) is not None:
+        """Where the landscape as a whole is deepest, somewhere in the space, or a jump away from the best, in turn."""
+        best = self._home.focus
+        kind = self._visit % 3
+        if kind == 1 and (found := self._home.deepest(self.rng)) is not None:
             return found
-        if self._phase % 3 == 2 or self._best is None:
+        if kind == 2 or best is None:
             return self._founder()
         rng = self.rng
         vector = [
-            u if u != u or rng.random() < 0.3 else min(max(u + rng.gauss(0.0, 0.15), 0.0), 1.0)
-            for u in self._best.vector
+            u if u != u or rng.random() < 0.3 else min(max(u + rng.gauss(0.0, 0.15), 0.0), 1.0) for u in best.vector
         ]
         return self._codec.point(vector, rng)
 
@@ -346,99 +362,6 @@ class GeneticStrategy(Strategy):
             child.append(new)
         return self._codec.point(child, rng), scale, chance
 
-    # Children that a model has screened
-
-    def _screened(self, deme: Deme) -> dict[str, Value]:
-        """The child that a model of the results likes best, among many."""
-        rng, codec = self.rng, self._codec
-        _, features, losses = self._archive.tables()
-        best = self._focus or self._best
-        if best is None:
-            return codec.draw(rng)
-        dice = np.random.default_rng(rng.getrandbits(63))
-        centre = np.array(best.vector)
-        subset = nearest(features, codec.features(centre[None, :])[0], 160)
-        x, y = features[subset], _tame(losses[subset], rng.random() < 0.5)
-        model = Interpolation(x, y)
-        candidates, points = self._candidates(deme, centre, dice)
-        table = codec.features(candidates)
-        expected = model(table)
-        known = x
-        if self._pending:
-            waiting = codec.features(np.array(list(self._pending.values())[-256:]))
-            known = np.vstack([x, waiting])
-        gaps = np.sqrt(squared_distances(table, known).min(1))
-        weight = rng.choice((0.5, 0.8, 0.95, 1.0))
-        score = weight * _spread(expected) + (1.0 - weight) * (1.0 - _spread(gaps))
-        score[gaps < 1e-9] = np.inf
-        chosen = int(score.argmin())
-        return points[chosen] if points else codec.point(candidates[chosen].tolist(), rng)
-
-    def _candidates(self, deme: Deme, centre: Array, dice: np.random.Generator) -> tuple[Array, list[dict[str, Value]]]:
-        codec, n = self._codec, self._codec.size
-        count = 200 if codec.plain else 60
-        width = self._radius * np.exp(dice.normal(0.0, 0.7, (count, 1)))
-        active = np.where(np.isnan(centre), dice.random((count, n)), centre)
-        share = np.maximum(np.minimum(1.0, dice.choice([1.0, 2.0, 4.0, 20.0], (count, 1)) / n), 1.0 / n)
-        moving = dice.random((count, n)) < share
-        moving[np.arange(count), dice.integers(0, n, count)] = True
-        made = active + np.where(moving, dice.normal(0.0, 1.0, (count, n)) * width, 0.0)
-        made = np.abs(made)
-        made = np.clip(np.where(made > 1.0, 2.0 - made, made), 0.0, 1.0)
-        for k, counted in enumerate(codec.counts):
-            if codec.unordered[k]:
-                drawn = dice.random(count)
-                made[:, k] = np.where(moving[:, k] & (dice.random(count) < 0.5), drawn, active[:, k])
-            elif counted is not None and not codec.logs[k]:
-                cell = np.minimum(made[:, k] * counted, counted - 1).astype(int)
-                old = np.minimum(active[:, k] * counted, counted - 1).astype(int)
-                step = np.where(moving[:, k] & (cell == old), np.where(dice.random(count) < 0.5, 1, -1), 0)
-                step = step * (dice.random(count) < 0.3)
-                made[:, k] = (np.clip(cell + step, 0, counted - 1) + 0.5) / counted
-        if codec.plain:
-            return made, []
-        points = [codec.point(row.tolist(), self.rng) for row in made]
-        return np.array([codec.vector(point) for point in points]), points
-
-    def _quadratic(self, attempt: int, *, wide: bool = False) -> dict[str, Value] | None:
-        """Where a quadratic function through the results around the best has its minimum.
-
-        A wide one goes through results all over the space, and shows where a landscape of many valleys is deepest.
-        """
-        best, codec, rng = (not wide and self._focus) or self._best, self._codec, self.rng
-        if best is None:
-            return None
-        vectors, _, losses = self._archive.tables()
-        centre = np.array(best.vector)
-        same = np.ones(len(losses), dtype=bool)
-        moving = ~np.isnan(centre) & codec.numeric
-        for k in range(codec.size):
-            if codec.unordered[k]:
-                same &= (vectors[:, k] == centre[k]) | (np.isnan(vectors[:, k]) & np.isnan(centre[k]))
-        same &= (np.isnan(vectors) == np.isnan(centre)).all(1)
-        axes = np.flatnonzero(moving)
-        n = len(axes)
-        rows = np.flatnonzero(same)
-        if not 0 < n <= _ANY_QUADRATIC or len(rows) < 2 * n + 3:
-            return None
-        table = vectors[np.ix_(rows, axes)] - centre[axes]
-        wanted = min(int(1.25 * (n + 1) * (n + 2) / 2) + n, 400) if n <= _ALL_PAIRS else min(6 * n, 400)
-        order = _thinned(table, losses[rows]) if wide else nearest(table, np.zeros(n), wanted)
-        offsets, values = table[order], losses[rows[order]]
-        ranks = np.argsort(np.argsort(values, kind="stable"), kind="stable")
-        weights = 1.0 + 19.0 * (1.0 - ranks / len(ranks)) ** 2
-        model = Quadratic(offsets, _tame(values, False, keep=0.9), weights)
-        reach = 1.0 if wide else self._newton
-        low = np.maximum(-reach, -centre[axes])
-        high = np.minimum(reach, 1.0 - centre[axes])
-        step = model.minimiser(low, high)
-        blur = 0.0 if wide else 0.02 * reach * (attempt > 0) + 0.2 * reach * min(len(self._pending), 10) / 10.0
-        if blur:
-            step = step + np.array([rng.gauss(0.0, blur) for _ in range(n)])
-        made = centre.copy()
-        made[axes] = np.clip(centre[axes] + step, 0.0, 1.0)
-        return codec.point(made.tolist(), rng)
-
     # Telling
 
     def tell(self, trial: Trial, result: Result) -> None:
@@ -459,55 +382,58 @@ class GeneticStrategy(Strategy):
             self._weights.add(self._told + self._foreign, trial, epoch)
         loss = result.loss if result.ok else math.inf
         self._archive.add(vector, loss)
-        self._learn(trial.info, loss, homes)
+        one = None
         if loss < math.inf:
             steps = Steps(*trial.info["steps"]) if "steps" in trial.info else Steps()
             one = Individual(loss, self._told + self._foreign, values, vector, steps)
+        self._learn(trial.info, one, homes)
+        if one is not None:
             for home in homes:
                 self._demes[home].add(one)
-            if self._best is None or one < self._best:
-                self._best = self._focus = one
-            elif trial.info.get("at") == self._phase and (self._focus is None or one < self._focus):
-                self._focus = one
         for home in homes:
             self._demes[home].results += 1
             self._migrate(home)
 
-    def _learn(self, info: Mapping[str, Any], loss: float, homes: list[int]) -> None:
-        """Credit the operator that made a child, and adapt step sizes to what came of it."""
-        arm = info.get("by")
-        if arm not in _ARMS:
-            return
-        best = self._focus or self._best
-        better = best is None or loss < best.loss
-        if "at" in info and info["at"] == self._phase:
-            self._stale = 0 if better else self._stale + 1
-            if self._stale > 12 + 5 * self._codec.size + len(self._pending):
-                self._phase, self._stale, self._focus = self._phase + 1, 0, None
-                self._radius, self._newton, self._good, self._bad = 0.2, 0.1, 0, 0
-                self._scouts = self._codec.size if self._phase % 3 == 2 else 1
-        members = self._demes[homes[0]].members
-        rank = sum(1 for one in members[:16] if one.loss <= loss)
-        reward = 1.0 if better else 0.3 * max(0.0, 1.0 - rank / 8.0)
+    def _learn(self, info: Mapping[str, Any], one: Individual | None, homes: list[int]) -> None:
+        """Move and adapt the searches, and credit the operator that made a child. `one` is None for a failure."""
+        arm, at = info.get("by", ""), info.get("at")
+        best = self._home.focus
+        better = one is not None and (best is None or one < best)
+        if at == 0:
+            self._home.learn(arm, info.get("reach", 0.0), better)
+        if one is not None and len(self._first_losses) < _FIRST_LOSSES:
+            self._first_losses.append(one.loss)
+        if one is not None and better:
+            self._home.move(one, _WORTH * (statistics.median(self._first_losses) - one.loss))
+        if at == self._visit:
+            self._visited(info, one, best)
+        elif arm in _ARMS and not at:
+            self._reward(arm, info, one, better, self._demes[homes[0]].members)
+
+    def _visited(self, info: Mapping[str, Any], one: Individual | None, best: Individual | None) -> None:
+        """Go on elsewhere from a child, or begin anew."""
+        away = self._away
+        ahead = one is not None and (away.focus is None or one < away.focus)
+        away.learn(info["by"], info.get("reach", 0.0), ahead)
+        if one is not None and ahead and best is not None:
+            away.move(one, _PROGRESS * (one.loss - best.loss))
+        overtaken = one is not None and best is not None and one < best
+        if overtaken or (self._scouts <= 0 and away.stale > 8 + 3 * self._codec.size + len(self._pending)):
+            self._away, self._visit = self._elsewhere(), self._visit + 1
+            self._scouts = self._codec.size if self._visit % 3 == 2 else 1
+
+    def _reward(
+        self, arm: str, info: Mapping[str, Any], one: Individual | None, better: bool, members: Sequence[Individual]
+    ) -> None:
+        rank = len(members) if one is None else sum(1 for other in members[:16] if other.loss <= one.loss)
         for name in _ARMS:
             self._credit[name] = self._credit[name] * _MEMORY + 0.01
             self._uses[name] = self._uses[name] * _MEMORY + 0.02
-        self._credit[arm] += reward
+        self._credit[arm] += 1.0 if better else 0.3 * max(0.0, 1.0 - rank / 8.0)
         self._uses[arm] += 1.0
-        if arm == "screened":
-            self._good = self._good + 1 if better else 0
-            self._bad = 0 if better else self._bad + 1
-            if self._good >= 2:
-                self._radius, self._good = min(self._radius * 1.6, 0.5), 0
-            elif self._bad >= max(4, self._codec.size):
-                self._radius, self._bad = self._radius * 0.6, 0
-                if self._radius < 1e-5:
-                    self._radius = 0.3
-        elif arm == "differential" and better:
+        if arm == "differential" and better:
             self._scale += 0.1 * (info["scale"] - self._scale)
             self._chance += 0.1 * (info["chance"] - self._chance)
-        elif arm == "quadratic":
-            self._newton = min(self._newton * 1.5, 0.5) if better else max(self._newton * 0.8, 1e-5)
 
     def _migrate(self, home: int) -> None:
         """Send the deme's best to the next one, after the first generation and then every interval."""
@@ -533,10 +459,11 @@ class GeneticStrategy(Strategy):
             "weights": self._weights.to_json(),
             "seen": sorted(self._seen),
             "pending": [[tag, [None if u != u else u for u in vector]] for tag, vector in self._pending.items()],
-            "best": None if self._best is None else self._best.to_json(),
-            "focus": None if self._focus is None else self._focus.to_json(),
+            "home": self._home.to_json(),
+            "away": self._away.to_json(),
             "credit": dict(self._credit),
             "uses": dict(self._uses),
+            "first_losses": list(self._first_losses),
             "cells": [list(cells) for cells in self._cells],
             **{name: getattr(self, f"_{name}") for name in _PLAIN},
         }
@@ -549,39 +476,11 @@ class GeneticStrategy(Strategy):
         self._weights.set_json(state["weights"])
         self._seen = set(state["seen"])
         self._pending = {tag: [math.nan if u is None else u for u in vector] for tag, vector in state["pending"]}
-        self._best = None if state["best"] is None else Individual.from_json(state["best"])
-        self._focus = None if state["focus"] is None else Individual.from_json(state["focus"])
+        self._home.set_json(state["home"])
+        self._away.set_json(state["away"])
         self._credit, self._uses = dict(state["credit"]), dict(state["uses"])
+        self._first_losses = list(state["first_losses"])
         self._cells = [list(cells) for cells in state["cells"]]
         for name in _PLAIN:
             setattr(self, f"_{name}", state[name])
         self._walk = None
-
-
-def _tame(losses: Array, ranks: bool, *, keep: float = 0.5) -> Array:
-    """Losses made fit for a model: one that is huge must not hide the others."""
-    if ranks:
-        order = np.argsort(np.argsort(losses, kind="stable"), kind="stable")
-        return (order / max(len(losses) - 1, 1)) ** 2
-    low, middle = float(losses.min()), float(np.quantile(losses, keep))
-    if not middle > low:
-        middle = float(losses.max())
-    clipped: Array = np.minimum(losses, middle)
-    return (clipped - low) / ((middle - low) or 1.0)
-
-
-def _thinned(points: Array, losses: Array) -> Array:
-    """Rows of good points that are well apart, so that no valley counts more than another."""
-    apart = 0.003 * points.shape[1]
-    left = np.argsort(losses, kind="stable")[: max(20, (3 * len(losses)) // 4)]
-    kept: list[int] = []
-    while len(left) and len(kept) < 250:
-        kept.append(int(left[0]))
-        left = left[((points[left] - points[left[0]]) ** 2).sum(1) > apart]
-    return np.array(kept)
-
-
-def _spread(values: Array) -> Array:
-    low, high = float(values.min()), float(values.max())
-    found: Array = (values - low) / ((high - low) or 1.0)
-    return found

@@ -1,0 +1,260 @@
+"""Search around one place, by models of the results near it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from random import Random
+from typing import Any
+
+import numpy as np
+
+from hpo_core.trial import Value
+from hpo_genetic._archive import Archive
+from hpo_genetic._codec import Array, Codec, Vector
+from hpo_genetic._deme import Individual
+from hpo_genetic._model import Interpolation, Quadratic, nearest, squared_distances
+
+_ALL_PAIRS = 16
+"""Dimensions up to which a quadratic function may have all its mixed terms."""
+_ANY_QUADRATIC = 60
+"""Dimensions up to which there is a quadratic function at all."""
+_BLUR = 0.3
+"""Share of children beside the minimum of a quadratic function."""
+_PLAIN = ("radius", "newton", "good", "bad", "mark")
+"""Attributes that are JSON values as they are."""
+
+
+class LocalSearch:
+    """Children of one individual, which better ones replace.
+
+    Args:
+        codec: coordinates.
+        archive: all results.
+        radius: how far screened children are from the focus at first.
+        newton: how far a quadratic function is trusted at first.
+
+    Attributes:
+        focus: the best so far, whose neighbourhood is searched.
+        stale: children since the last gain that was worth having.
+    """
+
+    def __init__(self, codec: Codec, archive: Archive, *, radius: float, newton: float) -> None:
+        self._codec, self._archive = codec, archive
+        self.focus: Individual | None = None
+        self._radius, self._newton = radius, newton
+        self._good, self._bad = 0, 0
+        self._mark = 0.0
+        self._centre: Array = np.full(codec.size, 0.5)
+        self.stale = 0
+
+    def move(self, one: Individual, worth: float) -> None:
+        """Go on from a better individual.
+
+        Tiny gains in a valley that is nearly exhausted would go on for ever: `worth` is what they must sum up to.
+        """
+        if self.focus is None or self._mark - one.loss > worth:
+            self._mark, self.stale = one.loss, 0
+        self.focus = one
+        self._centre = np.array(one.vector)
+
+    def reach(self, arm: str) -> float:
+        """How far children of an operator go now."""
+        return self._newton if arm == "quadratic" else self._radius
+
+    def learn(self, arm: str, reach: float, better: bool) -> None:
+        """Adapt how far children go to what came of one.
+
+        Where many run at the same time, those that went as far as each other fail for one reason, not for many.
+
+        Args:
+            arm: its operator.
+            reach: how far its operator's children went when it was made.
+            better: than the focus.
+        """
+        self.stale += 1
+        if arm == "quadratic":
+            if better:
+                self._newton = min(max(self._newton, reach * 1.5), 0.5)
+            elif reach <= self._newton:
+                self._newton = max(reach * 0.8, 1e-5)
+        elif arm == "screened" and (better or reach == self._radius):
+            self._good = self._good + 1 if better else 0
+            self._bad = 0 if better else self._bad + 1
+            if self._good >= 2:
+                self._radius, self._good = min(self._radius * 1.6, 0.5), 0
+            elif self._bad >= max(4, self._codec.size):
+                self._radius, self._bad = self._radius * 0.6, 0
+                if self._radius < 1e-5:
+                    self._radius = 0.3
+
+    def screened(self, rng: Random, pending: Sequence[Vector]) -> dict[str, Value]:
+        """The child that a model of the results likes best, among many."""
+        codec, centre = self._codec, self._centre
+        _, features, losses = self._archive.tables()
+        dice = np.random.default_rng(rng.getrandbits(63))
+        subset = nearest(features, codec.features(centre[None, :])[0], 160)
+        x, y = features[subset], _tame(losses[subset], rng.random() < 0.5)
+        model = Interpolation(x, y)
+        candidates, points = self._candidates(centre, rng, dice)
+        table = codec.features(candidates)
+        expected = model(table)
+        known = x
+        if pending:
+            known = np.vstack([x, codec.features(np.array(pending[-256:]))])
+        gaps = np.sqrt(squared_distances(table, known).min(1))
+        weight = rng.choice((0.5, 0.8, 0.95, 1.0))
+        score = weight * _spread(expected) + (1.0 - weight) * (1.0 - _spread(gaps))
+        score[gaps < 1e-9] = np.inf
+        chosen = int(score.argmin())
+        return points[chosen] if points else codec.point(candidates[chosen].tolist(), rng)
+
+    def _candidates(
+        self, centre: Array, rng: Random, dice: np.random.Generator
+    ) -> tuple[Array, list[dict[str, Value]]]:
+        codec, n = self._codec, self._codec.size
+        count = 200 if codec.plain else 60
+        width = self._radius * np.exp(dice.normal(0.0, 0.7, (count, 1)))
+        active = np.where(np.isnan(centre), dice.random((count, n)), centre)
+        share = np.maximum(np.minimum(1.0, dice.choice([1.0, 2.0, 4.0, 20.0], (count, 1)) / n), 1.0 / n)
+        moving = dice.random((count, n)) < share
+        moving[np.arange(count), dice.integers(0, n, count)] = True
+        made = active + np.where(moving, dice.normal(0.0, 1.0, (count, n)) * width, 0.0)
+        made = np.abs(made)
+        made = np.clip(np.where(made > 1.0, 2.0 - made, made), 0.0, 1.0)
+        for k, counted in enumerate(codec.counts):
+            if codec.unordered[k]:
+                drawn = dice.random(count)
+                made[:, k] = np.where(moving[:, k] & (dice.random(count) < 0.5), drawn, active[:, k])
+            elif counted is not None and not codec.logs[k]:
+                cell = np.minimum(made[:, k] * counted, counted - 1).astype(int)
+                old = np.minimum(active[:, k] * counted, counted - 1).astype(int)
+                step = np.where(moving[:, k] & (cell == old), np.where(dice.random(count) < 0.5, 1, -1), 0)
+                step = step * (dice.random(count) < 0.3)
+                made[:, k] = (np.clip(cell + step, 0, counted - 1) + 0.5) / counted
+        if codec.plain:
+            return made, []
+        points = [codec.point(row.tolist(), rng) for row in made]
+        return np.array([codec.vector(point) for point in points]), points
+
+    def quadratic(self, rng: Random, pending: Sequence[Vector], *, again: bool = False) -> dict[str, Value] | None:
+        """Where a quadratic function through the results around the focus has its minimum, or beside it.
+
+        Beside it, as far in each direction as the best results are high, where a child that runs is near already, and
+        now and then, so that the next function knows more.
+
+        Args:
+            rng: for the choice.
+            pending: children that run.
+            again: whether the minimum is known.
+
+        Returns:
+            None where there are too few results for a function.
+        """
+        found = self._rows()
+        if found is None:
+            return None
+        axes, offsets, losses = found
+        n = len(axes)
+        wanted = min(int(1.25 * (n + 1) * (n + 2) / 2) + n, 400) if n <= _ALL_PAIRS else min(6 * n, 400)
+        order = nearest(offsets, np.zeros(n), 2 * wanted)
+        order = order[np.argsort(losses[order], kind="stable")[:wanted]]
+        model, low, high, tamed = self._fit(axes, offsets[order], losses[order], self._newton)
+        step = model.minimiser(low, high)
+        if again or rng.random() < _BLUR or self._crowded(axes, step, pending):
+            noise = np.array([rng.gauss(0.0, 1.0) for _ in range(n)])
+            beside = model.beside(noise, float(tamed[min(n, len(tamed) - 1)]))
+            step = step + np.clip(beside, -self._newton, self._newton)
+        return self._moved(axes, step, rng)
+
+    def deepest(self, rng: Random) -> dict[str, Value] | None:
+        """Where a quadratic function through results all over the space is lowest: of many valleys, the deepest."""
+        found = self._rows()
+        if found is None:
+            return None
+        axes, offsets, losses = found
+        order = _thinned(offsets, losses)
+        model, low, high, _ = self._fit(axes, offsets[order], losses[order], 1.0)
+        return self._moved(axes, model.minimiser(low, high), rng)
+
+    def _rows(self) -> tuple[Any, Array, Array] | None:
+        """The coordinates that are numbers, and results relative to the focus that differ from it in those alone."""
+        if self.focus is None:
+            return None
+        codec, centre = self._codec, self._centre
+        vectors, _, losses = self._archive.tables()
+        same = (np.isnan(vectors) == np.isnan(centre)).all(1)
+        for k in range(codec.size):
+            if codec.unordered[k]:
+                same &= (vectors[:, k] == centre[k]) | np.isnan(centre[k])
+        axes = np.flatnonzero(~np.isnan(centre) & codec.numeric)
+        rows = np.flatnonzero(same)
+        if not 0 < len(axes) <= _ANY_QUADRATIC or len(rows) < 2 * len(axes) + 3:
+            return None
+        return axes, vectors[np.ix_(rows, axes)] - centre[axes], losses[rows]
+
+    def _fit(self, axes: Any, offsets: Array, losses: Array, reach: float) -> tuple[Quadratic, Array, Array, Array]:
+        """The function, the corners between which it is trusted, and the tamed losses."""
+        ranks = np.argsort(np.argsort(losses, kind="stable"), kind="stable")
+        tamed = _tame(losses, False, keep=0.9)
+        model = Quadratic(offsets, tamed, 1.0 + 19.0 * (1.0 - ranks / len(ranks)) ** 2)
+        centre = self._centre[axes]
+        return model, np.maximum(-reach, -centre), np.minimum(reach, 1.0 - centre), tamed
+
+    def _crowded(self, axes: Any, step: Array, pending: Sequence[Vector]) -> bool:
+        """Whether a child that runs is much nearer to the end of a step than its beginning is."""
+        if not pending:
+            return False
+        offsets = np.array(pending)[:, axes] - self._centre[axes]
+        nearest_one = np.nan_to_num(((offsets - step) ** 2).sum(1), nan=np.inf).min()
+        return bool(nearest_one < 0.1 * (step**2).sum())
+
+    def _moved(self, axes: Any, step: Array, rng: Random) -> dict[str, Value]:
+        made = self._centre.copy()
+        made[axes] = np.clip(made[axes] + step, 0.0, 1.0)
+        return self._codec.point(made.tolist(), rng)
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything but the archive."""
+        return {
+            "focus": None if self.focus is None else self.focus.to_json(),
+            **{name: getattr(self, f"_{name}") for name in _PLAIN},
+            "stale": self.stale,
+        }
+
+    def set_json(self, data: Mapping[str, Any]) -> None:
+        """Go on from what `to_json` gave."""
+        self.focus = None if data["focus"] is None else Individual.from_json(data["focus"])
+        if self.focus is not None:
+            self._centre = np.array(self.focus.vector)
+        for name in _PLAIN:
+            setattr(self, f"_{name}", data[name])
+        self.stale = data["stale"]
+
+
+def _tame(losses: Array, ranks: bool, *, keep: float = 0.5) -> Array:
+    """Losses made fit for a model: one that is huge must not hide the others."""
+    if ranks:
+        order = np.argsort(np.argsort(losses, kind="stable"), kind="stable")
+        return (order / max(len(losses) - 1, 1)) ** 2
+    low, middle = float(losses.min()), float(np.quantile(losses, keep))
+    if not middle > low:
+        middle = float(losses.max())
+    clipped: Array = np.minimum(losses, middle)
+    return (clipped - low) / ((middle - low) or 1.0)
+
+
+def _thinned(points: Array, losses: Array) -> Array:
+    """Rows of good points that are well apart, so that no valley counts more than another."""
+    apart = 0.003 * points.shape[1]
+    left = np.argsort(losses, kind="stable")[: max(20, (3 * len(losses)) // 4)]
+    kept: list[int] = []
+    while len(left) and len(kept) < 250:
+        kept.append(int(left[0]))
+        left = left[((points[left] - points[left[0]]) ** 2).sum(1) > apart]
+    return np.array(kept)
+
+
+def _spread(values: Array) -> Array:
+    low, high = float(values.min()), float(values.max())
+    found: Array = (values - low) / ((high - low) or 1.0)
+    return found

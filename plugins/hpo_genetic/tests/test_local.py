@@ -1,0 +1,126 @@
+"""Search around one place: how far it goes, where it looks, and when it is over."""
+
+import json
+import random
+
+import numpy as np
+import pytest
+
+import hpo_core as hpo
+from hpo_genetic import GeneticStrategy
+from hpo_genetic._archive import Archive
+from hpo_genetic._codec import Codec
+from hpo_genetic._deme import Individual
+from hpo_genetic._local import LocalSearch
+from hpo_genetic._model import Quadratic
+
+SQUARE = [["--x", 0.5, (0.0, 1.0)], ["--y", 0.5, (0.0, 1.0)]]
+
+
+def local_search(*, results=0, of=None):
+    codec = Codec(hpo.Params(SQUARE))
+    archive, rng = Archive(codec), random.Random(1)
+    search = LocalSearch(codec, archive, radius=0.4, newton=0.2)
+    for number in range(results):
+        vector = [rng.random(), rng.random()]
+        archive.add(vector, of(vector))
+        one = Individual(of(vector), number, dict(zip(("--x", "--y"), vector, strict=True)), vector)
+        if search.focus is None or one < search.focus:
+            search.move(one, 0.0)
+    return search
+
+
+def bowl(vector):
+    return (vector[0] - 0.3) ** 2 + 100.0 * (vector[1] - 0.6) ** 2
+
+
+# -- how far
+
+
+def test_failures_one_after_the_other_make_steps_shorter_each_time():
+    search = local_search()
+    for _ in range(3):
+        search.learn("quadratic", search.reach("quadratic"), False)
+    assert search.reach("quadratic") == pytest.approx(0.2 * 0.8**3)
+
+
+def test_failures_of_children_that_ran_together_make_steps_shorter_once():
+    search = local_search()
+    for _ in range(64):
+        search.learn("quadratic", 0.2, False)
+    assert search.reach("quadratic") == pytest.approx(0.2 * 0.8)
+
+
+def test_screened_children_that_ran_together_make_the_radius_smaller_once():
+    search = local_search()
+    for _ in range(64):
+        search.learn("screened", 0.4, False)
+    assert search.reach("screened") == pytest.approx(0.4 * 0.6)
+
+
+# -- where
+
+
+def test_the_minimum_of_a_bowl_is_nearly_found_from_random_results():
+    search = local_search(results=40, of=bowl)
+    point = search.quadratic(random.Random(0), ())
+    assert bowl(list(point.values())) < 0.1 * search.focus.loss
+
+
+def test_children_beside_the_minimum_keep_to_the_shape_of_the_valley():
+    """They cost as much in the steep direction as in the flat one: ten times less far in the steep one."""
+    rng = np.random.default_rng(1)
+    points = rng.uniform(-1.0, 1.0, (40, 2))
+    model = Quadratic(points, points[:, 0] ** 2 + 100.0 * points[:, 1] ** 2, np.ones(40))
+    offsets = np.array([model.beside(rng.standard_normal(2), 0.01) for _ in range(2000)])
+    assert offsets[:, 0].std() / offsets[:, 1].std() == pytest.approx(10.0, rel=0.1)
+    rises = 0.5 * np.einsum("ij,jk,ik->i", offsets, model.hessian, offsets)
+    assert rises.mean() == pytest.approx(0.01, rel=0.1)
+
+
+def test_a_child_that_runs_at_the_minimum_already_is_kept_away_from():
+    search = local_search(results=40, of=bowl)
+    exact = list(search.quadratic(random.Random(0), ()).values())
+    assert list(search.quadratic(random.Random(0), [exact]).values()) != exact
+
+
+# -- when
+
+
+def test_gains_that_are_not_worth_having_do_not_keep_a_search_alive():
+    search = local_search()
+    for number in range(20):
+        search.learn("quadratic", 0.2, True)
+        search.move(Individual(1.0 - 1e-9 * number, number, {}, [0.5, 0.5]), 1e-3)
+    assert search.stale == 19
+    search.move(Individual(0.9, 20, {}, [0.5, 0.5]), 1e-3)
+    assert search.stale == 0
+
+
+def test_it_goes_on_as_it_was_saved():
+    search, other = local_search(results=40, of=bowl), local_search(results=40, of=bowl)
+    search.learn("quadratic", 0.2, False)
+    search.learn("screened", 0.4, False)
+    other.set_json(json.loads(json.dumps(search.to_json())))
+    assert other.to_json() == search.to_json()
+    assert other.quadratic(random.Random(3), ()) == search.quadratic(random.Random(3), ())
+
+
+def two_valleys(values):
+    """A wide valley with the defaults in it, and a deeper one in a corner."""
+    x, y = values["--x"], values["--y"]
+    return min((x - 0.5) ** 2 + (y - 0.5) ** 2, 12.0 * ((x - 0.9) ** 2 + (y - 0.1) ** 2) - 0.1)
+
+
+@pytest.mark.parametrize("seed", [2, 4])
+def test_the_search_goes_on_elsewhere_when_a_valley_is_exhausted(seed):
+    strategy = GeneticStrategy(hpo.Params(SQUARE), seed=seed)
+    losses, kinds = [], set()
+    for number in range(1, 401):
+        proposal = strategy.ask()
+        losses.append(two_valleys(proposal.values))
+        kinds.add(proposal.info["by"])
+        trial = hpo.Trial(number, proposal.values, tag=proposal.tag, info=proposal.info)
+        strategy.tell(trial, hpo.Result(hpo.State.DONE, losses[-1], losses[-1]))
+    assert "scout" in kinds
+    assert min(losses) < -0.0999
