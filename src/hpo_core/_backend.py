@@ -84,6 +84,8 @@ class Backend:
             ),
             _request(evaluator),
         )
+        if chosen and evaluator.launcher == "auto":
+            chosen = (*chosen, f"launcher {launcher_name}: what '{manager_name}' runs evaluations by")
         backend.chosen = chosen
         return backend
 

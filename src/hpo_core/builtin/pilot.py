@@ -22,7 +22,7 @@ from hpo_core import _engine, _processes
 from hpo_core._pilot import links, package, wire
 from hpo_core.builtin._shares import shares
 from hpo_core.events import Ended, EventLoop, Key, NodesLeft, Output, Started, Timer
-from hpo_core.exceptions import LaunchError
+from hpo_core.exceptions import HpoError, LaunchError
 from hpo_core.hookspecs import hookimpl
 from hpo_core.interfaces import Capability, Launcher
 from hpo_core.processes import ended as told_ended
@@ -304,7 +304,7 @@ class PilotLauncher(Launcher):
             return
         try:
             self.manager.spawn(words, [worker.node for worker in workers], ended)
-        except LaunchError as error:
+        except HpoError as error:
             ended(str(error))
 
     def _spawn_ended(self, workers: Sequence[_Worker], printed: str) -> None:
