@@ -35,6 +35,7 @@ class PBTStrategy(Strategy):
     """
 
     name = "pbt"
+    interface_version = 1
     Options = PBTOptions
     capabilities = frozenset({Capability.CONTINUES})
 

@@ -71,6 +71,7 @@ class GeneticStrategy(Strategy):
     """
 
     name = "genetic"
+    interface_version = 1
     Options = GeneticOptions
 
     def __init__(

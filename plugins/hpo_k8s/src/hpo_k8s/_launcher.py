@@ -23,6 +23,7 @@ class K8sLauncher(Launcher):
     """
 
     name = "k8s"
+    interface_version = 1
     managers = ("k8s",)
     capabilities = frozenset(
         {

@@ -17,6 +17,7 @@ class K8sManager(WorkloadManager):
     """
 
     name = "k8s"
+    interface_version = 1
     default_launcher = "k8s"
     capabilities = frozenset({Capability.MULTI_NODE})
 

@@ -96,6 +96,7 @@ class PbsManager(WorkloadManager):
     """
 
     name = "pbs"
+    interface_version = 1
     default_launcher = "pilot"
     capabilities = frozenset({Capability.MULTI_NODE, Capability.SPAWNS})
     Options = PbsOptions

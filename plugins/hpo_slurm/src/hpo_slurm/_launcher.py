@@ -98,6 +98,7 @@ class SlurmLauncher(Launcher):
     """
 
     name = "slurm"
+    interface_version = 1
     capabilities = frozenset({Capability.STREAMS, Capability.MULTI_NODE, Capability.KILLS_TREES})
     managers = ("slurm",)
     manager: SlurmManager | None

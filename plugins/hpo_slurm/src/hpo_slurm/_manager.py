@@ -55,6 +55,7 @@ class SlurmManager(WorkloadManager):
     """
 
     name = "slurm"
+    interface_version = 1
     default_launcher = "slurm"
     capabilities = frozenset({Capability.MULTI_NODE, Capability.SPAWNS})
     Options = SlurmOptions

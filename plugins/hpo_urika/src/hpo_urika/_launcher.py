@@ -33,6 +33,7 @@ class UrikaLauncher(ProcessLauncher):
     """
 
     name = "urika"
+    interface_version = 1
     capabilities = frozenset({Capability.STREAMS, Capability.KILLS_TREES, Capability.MULTI_NODE})
     Options = UrikaOptions
 
