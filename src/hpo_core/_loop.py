@@ -94,6 +94,7 @@ class Loop:
         self._continues = bool(evaluator.checkpoint) and Capability.CONTINUES in ledger.strategy.capabilities
         self._lifetimes = Lifetimes(evaluator.eval_timeout_s, evaluator.grace_s, earlier_s)
         self._renewing = False
+        self._all_joined = False
         self._cleared = False
         self._running: dict[ev.Key, Running] = {}
         self._waiting: deque[_Waiting] = deque()
@@ -193,6 +194,7 @@ class Loop:
 
     def _nodes_joined(self, event: ev.NodesJoined) -> None:
         self._renewing = self._cleared = False
+        self._all_joined = not event.more
         for node in event.nodes:
             node = self._lifetimes.cleared_in_time(node, self._events.now())
             self._pool.join(node)
@@ -235,11 +237,11 @@ class Loop:
                 took = f"nine of ten took up to {duration(self._lifetimes.expected_s)}"
                 self._end_study(StopReason.ALLOCATION, f"the allocation ends too soon for another evaluation ({took})")
                 return True
-        if self._waiting and self._pool.capacity:
-            nodes, needed = len(self._pool.nodes), self._width(self._waiting[0].trial)
+        if self._pool.capacity and self._work_left():
+            nodes, needed = len(self._pool.nodes), self._next_width()
             if needed > max(nodes, self._nodes_to_come()):
-                number = self._waiting[0].trial.number
-                self._fault = f"trial {number} needs {needed} nodes, and the allocation has {nodes}"
+                which = f"trial {self._waiting[0].trial.number}" if self._waiting else "each evaluation"
+                self._fault = f"{which} needs {needed} nodes, and the allocation has {nodes}"
                 return True
         if self._waiting or self._delayed:
             return False
@@ -271,8 +273,12 @@ class Loop:
             return False
         if not self._pool.capacity:
             return bool(self._cleared)
-        needed = self._width(self._waiting[0].trial) if self._waiting else self._usual_width
+        needed = self._next_width()
         return self._pool.room(needed) > 0 and self._pool.room(needed, until=self._until()) == 0
+
+    def _next_width(self) -> int:
+        """Nodes that the next evaluation takes, as far as that can be known."""
+        return self._width(self._waiting[0].trial) if self._waiting else self._usual_width
 
     def _until(self) -> float | None:
         """When an evaluation that begins now is expected to have ended; None where no end of a node is known."""
@@ -281,7 +287,9 @@ class Loop:
     def _nodes_to_come(self) -> int:
         """Nodes that there will be once all have joined; 0 where no more are to be expected."""
         request = self._backend.request
-        return 0 if request.jobid or self._lost is not None else request.nodes - len(self._gone)
+        if request.jobid or self._all_joined or self._lost is not None:
+            return 0
+        return request.nodes - len(self._gone)
 
     # Asking and launching
 

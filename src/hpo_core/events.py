@@ -69,9 +69,10 @@ class Ended:
 
 @frozen
 class NodesJoined:
-    """Nodes can be used from now on."""
+    """Nodes can be used from now on; `more`: whether others of those that were asked for may follow."""
 
     nodes: tuple[Node, ...]
+    more: bool = True
 
 
 @frozen

@@ -31,7 +31,7 @@ def simulate(tmp_path: Path) -> Iterator[Callable[..., hpo.Study]]:
     ) -> hpo.Study:
         launcher: dict[str, Any] = {"objective": objective, "run_time": run_time, "sigma": sigma}
         chosen = hpo.Evaluator(
-            "program", workload_manager="simulated", launcher_options=launcher, **{"nodes": 8, **evaluator}
+            "program", launcher_options=launcher, **{"workload_manager": "simulated", "nodes": 8, **evaluator}
         )
         options = {"seed": 3, "directory": tmp_path / f"study{len(made)}", "evaluate_defaults": False}
         log = log or Log()

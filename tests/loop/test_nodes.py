@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import attrs
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -10,7 +11,9 @@ from hypothesis import strategies as st
 import hpo_core as hpo
 from hpo_core import Failure, State, StopReason
 from hpo_core import events as ev
-from hpo_core.builtin.simulated import SimulatedLauncher
+from hpo_core.allocation import AllocationRequest
+from hpo_core.builtin.simulated import SimulatedLauncher, SimulatedManager
+from hpo_core.registry import added
 from hpo_core.trial import Evaluation
 from watching import Listed, Log, point
 
@@ -260,3 +263,21 @@ def test_a_trial_that_became_too_wide_because_nodes_failed_is_a_clear_error(
     study = simulate(manager_options={"node_failures": {"sim8": 0.5}}, study={"strategy": listed})
     with pytest.raises(hpo.StudyStopped, match=r"trial [12] needs 8 nodes, and the allocation has 7"):
         study.optimize()
+
+
+def test_a_trial_wider_than_all_the_nodes_that_there_will_be_stops_the_study(simulate: Simulate) -> None:
+    """Six nodes were asked for, two came, and no more will: nobody waits for the others."""
+
+    class Fewer(SimulatedManager):
+        name = "fewer"
+
+        def acquire(self, request: AllocationRequest, events: ev.EventLoop) -> None:
+            super().acquire(attrs.evolve(request, nodes=2), events)
+
+        def _join(self) -> None:
+            self._events.post(ev.NodesJoined(tuple(self._nodes.values()), more=False))
+
+    with added(Fewer):
+        study = simulate(workload_manager="fewer", launcher="simulated", nodes=6, nodes_per_eval=3)
+        with pytest.raises(hpo.StudyStopped, match="needs 3 nodes, and the allocation has 2"):
+            study.optimize()

@@ -342,7 +342,7 @@ class SlurmManager(WorkloadManager):
         )
         with self._lock:
             self._nodes = {node.name: node for node in nodes}
-            self._events.post(NodesJoined(nodes))
+            self._events.post(NodesJoined(nodes, more=False))
         if self.owned and self.options.holder_patience and self._holder is None:
             self._holder = Holder(
                 self._clerk,
