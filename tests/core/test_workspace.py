@@ -17,6 +17,14 @@ echo "FoM: ${1#*=}"
 """
 
 
+@pytest.fixture(autouse=True)
+def nothing_of_ours(monkeypatch):
+    """Our variables that a caller has set, such as those for the tests of plugins, are no part of an evaluation."""
+    for name in list(os.environ):
+        if name.startswith("HPO_"):
+            monkeypatch.delenv(name)
+
+
 @pytest.fixture
 def source(here, program) -> Path:
     program("source/show", SHOW)
