@@ -67,6 +67,11 @@ def once_running(fake, what: str, **body) -> threading.Thread:
 # The program's own end
 
 
+def until(gate):
+    """Shell text that waits for a file, but not for ever: a test that fails leaves nothing."""
+    return f"timeout 60 sh -c 'while [ ! -e {gate} ]; do sleep 0.02; done'"
+
+
 def test_exit_codes_and_signals(fake):
     found = run("echo last words; exit 3; true")
     assert (result(found).failure, result(found).exit_code) == (Failure.EXIT_CODE, 3)
@@ -201,7 +206,7 @@ def test_a_quota_means_fewer_at_a_time(fake, listener, tmp_path):
 
     thread = threading.Thread(target=open_gate)
     thread.start()
-    wait = f"while [ ! -e {gate} ]; do sleep 0.05; done"
+    wait = f"{until(gate)}"
     found = run(f"echo + >> {log}; {wait}; echo - >> {log}; echo FoM: 1; true", listener=listener, n_trials=4, nodes=3)
     thread.join()
     assert [record.state for record in found.trials] == [hpo.State.DONE] * 4
@@ -243,7 +248,7 @@ def test_a_watch_that_ends_goes_on(fake, tmp_path, what):
 
     thread = threading.Thread(target=disturb)
     thread.start()
-    found = run(f"while [ ! -e {gate} ]; do sleep 0.02; done; echo FoM: 1; true")
+    found = run(f"{until(gate)}; echo FoM: 1; true")
     thread.join()
     assert found.best_fom == 1
 
@@ -260,7 +265,7 @@ def test_a_watch_that_fell_silent_is_found_out(fake, tmp_path):
     thread = threading.Thread(target=disturb)
     thread.start()
     begun = time.monotonic()
-    found = run(f"while [ ! -e {gate} ]; do sleep 0.02; done; echo FoM: 1; true", launcher_options={"watch_s": 1})
+    found = run(f"{until(gate)}; echo FoM: 1; true", launcher_options={"watch_s": 1})
     thread.join()
     assert found.best_fom == 1
     assert time.monotonic() - begun < 60
@@ -279,7 +284,7 @@ def test_a_new_token_is_read(fake, tmp_path):
     thread = threading.Thread(target=renew)
     thread.start()
     try:
-        found = run(f"while [ ! -e {gate} ]; do sleep 0.02; done; echo FoM: 1; true", n_trials=2)
+        found = run(f"{until(gate)}; echo FoM: 1; true", n_trials=2)
     finally:
         thread.join()
         fake.write_kubeconfig("secret-token")
@@ -319,7 +324,7 @@ def test_a_log_whose_connection_breaks_is_whole(fake, tmp_path):
     thread = threading.Thread(target=disturb)
     thread.start()
     count = "i=0; while [ $i -lt 300 ]; do echo line $i; i=$((i+1)); done"
-    found = run(f"{count}; while [ ! -e {gate} ]; do sleep 0.02; done; {count}; echo FoM: 1; true", keep_output="all")
+    found = run(f"{count}; {until(gate)}; {count}; echo FoM: 1; true", keep_output="all")
     thread.join()
     wanted = [f"line {number}" for number in range(300)]
     assert (found.directory / "output" / "1.1.out").read_text().splitlines() == [*wanted, *wanted, "FoM: 1"]
@@ -328,7 +333,7 @@ def test_a_log_whose_connection_breaks_is_whole(fake, tmp_path):
 def test_more_pods_than_followers(fake, tmp_path):
     """Those that nobody follows are read when they end, and wait for nobody."""
     gate = tmp_path / "gate"
-    command = f"[ $HPO_TRIAL -gt 1 ] || while [ ! -e {gate} ]; do sleep 0.02; done; echo FoM: $HPO_TRIAL; true"
+    command = f"[ $HPO_TRIAL -gt 1 ] || {until(gate)}; echo FoM: $HPO_TRIAL; true"
 
     def open_gate():
         fake.wait_for(lambda: len(fake.requests("/log")) >= 5, "the logs of the others")

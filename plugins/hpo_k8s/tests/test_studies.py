@@ -209,7 +209,7 @@ def driver(tmp_path, fake):
 
 
 def waits_for(gate: Path) -> str:
-    return f"echo x >> {gate}.runs; while [ ! -e {gate} ]; do sleep 0.05; done; echo FoM: 1; true"
+    return f"echo x >> {gate}.runs; timeout 60 sh -c 'while [ ! -e {gate} ]; do sleep 0.05; done'; echo FoM: 1; true"
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
