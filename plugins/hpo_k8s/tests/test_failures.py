@@ -64,12 +64,12 @@ def once_running(fake, what: str, **body) -> threading.Thread:
     return thread
 
 
-# The program's own end
-
-
 def until(gate):
     """Shell text that waits for a file, but not for ever: a test that fails leaves nothing."""
     return f"timeout 60 sh -c 'while [ ! -e {gate} ]; do sleep 0.02; done'"
+
+
+# The program's own end
 
 
 def test_exit_codes_and_signals(fake):
@@ -206,7 +206,7 @@ def test_a_quota_means_fewer_at_a_time(fake, listener, tmp_path):
 
     thread = threading.Thread(target=open_gate)
     thread.start()
-    wait = f"{until(gate)}"
+    wait = until(gate)
     found = run(f"echo + >> {log}; {wait}; echo - >> {log}; echo FoM: 1; true", listener=listener, n_trials=4, nodes=3)
     thread.join()
     assert [record.state for record in found.trials] == [hpo.State.DONE] * 4
