@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from types import TracebackType
 
 from hpo_core.exceptions import StudyStopped
 
 
-@contextmanager
-def blaming(what: str) -> Iterator[None]:
-    """Turn what is raised inside into a `StudyStopped` that begins with `what`, the cause chained.
+class Blaming:
+    """Turns what is raised inside into a `StudyStopped` that begins with `what`, the cause chained; to be used often.
 
     Args:
         what: such as ``strategy 'x' failed in tell``.
     """
-    try:
-        yield
-    except Exception as error:
-        raise blamed(what, error) from error
+
+    __slots__ = ("_what",)
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        if isinstance(error, Exception):
+            raise blamed(self._what, error) from error
 
 
 def blamed(what: str, error: Exception) -> StudyStopped:

@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from hpo_core import _processes
@@ -185,10 +186,10 @@ class Engine:
             self._let_go_of_guard()  # somebody has killed it
         if self._guard is None:
             self._guard = self._start_guard()
-        environment = dict(self._environment)
+        environment: dict[bytes, bytes | str] = dict(self._environment)
         for name, text in job.environment.items():
-            environment[os.fsencode(name)] = os.fsencode(text)
-        environment[b"HPO_EVALUATION"] = job.name.encode()
+            environment[_encoded(name)] = text
+        environment[b"HPO_EVALUATION"] = job.name
         pipes: list[int] = []
         try:
             pipes += os.pipe()
@@ -313,7 +314,7 @@ class Engine:
         _GUARD_PIPES.add(write_end)
         return pid, write_end
 
-    def _spawn(self, job: Job, environment: dict[bytes, bytes], out: int, err: int) -> int:
+    def _spawn(self, job: Job, environment: dict[bytes, bytes | str], out: int, err: int) -> int:
         if job.words is not None:
             return self._spawn_words(job.words, environment, out, err)
         if job.argv is not None and job.directory is None:
@@ -329,18 +330,18 @@ class Engine:
             command = f'cd "$1" && shift || exit 126\n{command}'
         return self._spawn_words(("/bin/sh", "-c", command, "sh", directory or ""), environment, out, err)
 
-    def _spawn_words(self, words: Sequence[str], environment: dict[bytes, bytes], out: int, err: int) -> int:
+    def _spawn_words(self, words: Sequence[str], environment: dict[bytes, bytes | str], out: int, err: int) -> int:
         cores = environment.get(b"HPO_CORES")
         if not cores:
             return self._spawn_here(words, environment, out, err)
         ours = os.sched_getaffinity(0)
-        os.sched_setaffinity(0, map(int, cores.split(b",")))  # of this thread; the child inherits it
+        os.sched_setaffinity(0, map(int, os.fsdecode(cores).split(",")))  # of this thread; the child inherits it
         try:
             return self._spawn_here(words, environment, out, err)
         finally:
             os.sched_setaffinity(0, ours)
 
-    def _spawn_here(self, words: Sequence[str], environment: dict[bytes, bytes], out: int, err: int) -> int:
+    def _spawn_here(self, words: Sequence[str], environment: dict[bytes, bytes | str], out: int, err: int) -> int:
         return os.posix_spawnp(
             words[0],
             tuple(words),
@@ -445,13 +446,17 @@ class Engine:
         del process.watched[fd]
 
     def _forget(self, process: _Process) -> None:
-        for fd in list(process.watched):
+        for fd in tuple(process.watched):
             self._unwatch(process, fd)
         self._loop.unwatch(process.exit_fd)
         os.close(process.exit_fd)
         if process.kill is not None:
             process.kill.cancel()
         del self._running[process.job.key]
+
+
+_encoded = lru_cache(maxsize=1024)(os.fsencode)
+"""Names of variables as they are told from those that are inherited."""
 
 
 def reason(error: OSError) -> str:

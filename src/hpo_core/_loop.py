@@ -11,20 +11,20 @@ from collections import deque
 from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from attrs import mutable
 
 from hpo_core import _workspace
 from hpo_core import events as ev
 from hpo_core._asker import Asker, InlineAsker, ThreadAsker, take_up
-from hpo_core._blame import blaming
+from hpo_core._blame import Blaming
 from hpo_core._checkpoints import Checkpoints
 from hpo_core._ledger import Ledger
 from hpo_core._lifetimes import Lifetimes
 from hpo_core._observers import Observers
 from hpo_core._output import OutputFile
-from hpo_core._plan import plan, width
+from hpo_core._plan import Planner, width
 from hpo_core._record import seconds_since
 from hpo_core._running import Running
 from hpo_core._signals import StopSignals
@@ -111,7 +111,24 @@ class Loop:
         self._first_launch_s: float | None = None
         self._elapsed_before = ledger.elapsed_s
         self._usual_width = max(evaluator.nodes_per_eval, 1)
-        self._parsing = f"metric parser '{backend.parser.name}' failed"
+        self._plan = Planner(evaluator, ledger.directory, study_id)
+        self._blaming_parser = Blaming(f"metric parser '{backend.parser.name}' failed")
+        self._keeps_all = bool(evaluator.src_path) or evaluator.keep_output == "all"
+        self._most = evaluator.num_parallel_evals or math.inf
+        """Evaluations at the same time, whatever there is room for."""
+        self._hears_reports = Capability.REPORTS in ledger.strategy.capabilities
+        self._handlers: dict[type, Callable[[Any], None]] = {
+            ev.Started: self._started,
+            ev.Output: self._output,
+            ev.Ended: self._ended,
+            ev.NodesJoined: self._nodes_joined,
+            ev.NodesLeft: self._nodes_left,
+            ev.AllocationNotice: self._allocation_notice,
+            ev.AllocationLost: self._allocation_lost,
+            ev.Asked: take_up,
+            ev.Interrupt: self._interrupt,
+            ev.Wake: _nothing,
+        }
         self._merged = Capability.MERGED_OUTPUT in backend.launcher.capabilities
         self._adopts = Capability.ADOPTS in backend.launcher.capabilities
 
@@ -162,35 +179,18 @@ class Loop:
         if self._finished():
             return
         for event in self._events.next_events(self._time_limit()):
-            self._handle(event)
+            self._handlers[type(event)](event)
         self._note_elapsed()
         self._check_budget()
         self._ledger.flush()
         self._tell()
 
-    def _handle(self, event: ev.Event) -> None:
-        match event:
-            case ev.Output():
-                self._output(event)
-            case ev.Ended():
-                self._ended(event)
-            case ev.Started():
-                self._started(event)
-            case ev.Wake():
-                pass
-            case ev.NodesJoined():
-                self._nodes_joined(event)
-            case ev.NodesLeft():
-                self._nodes_left(event)
-            case ev.AllocationNotice():
-                self._observers.notice(event.text)
-            case ev.AllocationLost():
-                self._lost = event
-                self._observers.notice(event.reason)
-            case ev.Asked():
-                take_up(event)
-            case ev.Interrupt():
-                self._interrupt(event)
+    def _allocation_notice(self, event: ev.AllocationNotice) -> None:
+        self._observers.notice(event.text)
+
+    def _allocation_lost(self, event: ev.AllocationLost) -> None:
+        self._lost = event
+        self._observers.notice(event.reason)
 
     def _nodes_joined(self, event: ev.NodesJoined) -> None:
         self._renewing = self._cleared = False
@@ -330,7 +330,7 @@ class Loop:
 
     def _fill_slots(self) -> None:
         """Launch what waits, then ask for more, while slots are free; two writes at the most."""
-        while self._stop is None and not self._fault:
+        while self._pool.free and self._stop is None and not self._fault:
             launchable = self._take_slots()
             if self._adopts:
                 for waiting, slots in launchable:
@@ -384,11 +384,6 @@ class Loop:
             wanted -= 1
         return len(self._waiting) > before
 
-    @property
-    def _most(self) -> float:
-        """Evaluations at the same time, whatever there is room for."""
-        return self._evaluator.num_parallel_evals or math.inf
-
     def _room(self) -> int:
         """Evaluations of the usual width that can be launched now."""
         room = self._pool.room(self._usual_width, until=self._until())
@@ -415,15 +410,17 @@ class Loop:
         """Make ready what an attempt needs, and launch it; other things go on while a checkpoint is copied."""
         running = self._prepare(waiting.trial, waiting.attempt, slots)
         make_ready = self._preparation(running)
-        if waiting.trial.parent is None:
-            self._start(running, _trouble(make_ready))
+        if waiting.trial.parent is None or make_ready is None:
+            self._start(running, None if make_ready is None else _trouble(make_ready))
             return
         self._running[running.evaluation.key] = running
         running.being_prepared = True
         self._files.submit(partial(_trouble, make_ready), partial(self._prepared, running))
 
-    def _preparation(self, running: Running) -> Callable[[], None]:
-        """What makes the files that an evaluation finds."""
+    def _preparation(self, running: Running) -> Callable[[], None] | None:
+        """What makes the files that an evaluation finds, if any."""
+        if not (self._keeps_all or self._evaluator.checkpoint):
+            return None
         evaluation = running.evaluation
         checkpoint = self._checkpoints.begin(running.trial, evaluation.attempt) if self._evaluator.checkpoint else None
 
@@ -487,11 +484,9 @@ class Loop:
             running.limit = self._events.call_at(running.started_s + limit_s, end)
 
     def _prepare(self, trial: Trial, attempt: int, slots: tuple[Slot, ...]) -> Running:
-        evaluation, kept = plan(
-            self._evaluator, self._ledger.directory, self._study_id, trial, attempt, slots, self._width(trial)
-        )
+        evaluation, kept = self._plan(trial, attempt, slots)
         limit = self._evaluator.max_output_bytes
-        with blaming(self._parsing):
+        with self._blaming_parser:
             collector = Collector(self._spec, self._backend.parser)
         return Running(
             trial,
@@ -508,24 +503,20 @@ class Loop:
     def _width(self, trial: Trial) -> int:
         return width(self._evaluator, trial)
 
-    @property
-    def _keeps_all(self) -> bool:
-        return bool(self._evaluator.src_path) or self._evaluator.keep_output == "all"
-
     # What evaluations do
 
     def _output(self, event: ev.Output) -> None:
         running = self._running.get(event.key)
         if running is None:
             return
-        with blaming(self._parsing):
+        with self._blaming_parser:
             reports = running.read(event.data, event.stream)
         for report in reports:
             self._report(running, report)
 
     def _report(self, running: Running, report: Report) -> None:
         self._observers.trial_reported(running.trial, report)
-        if Capability.REPORTS not in self._ledger.strategy.capabilities or running.cause is not None:
+        if not self._hears_reports or running.cause is not None:
             return
         if running.heard > 0:
             running.heard -= 1
@@ -557,7 +548,7 @@ class Loop:
         self._pool.give_back(running.evaluation.slots)
         if running.limit is not None:
             running.limit.cancel()
-        with blaming(self._parsing):
+        with self._blaming_parser:
             rest = running.read_rest()
             result = running.result(event, self._events.now(), self._ledger.sign)
         if running.cause is None:

@@ -11,10 +11,15 @@ from attrs import frozen
 from hpo_core import _workspace
 from hpo_core._checkpoints import attempt_name, checkpoint_of, workspace_of
 from hpo_core.allocation import Slot
-from hpo_core.command import render
+from hpo_core.command import PLACEHOLDERS, Template
 from hpo_core.evaluator import Evaluator
 from hpo_core.exceptions import ConfigurationError
 from hpo_core.trial import Evaluation, Trial
+
+_OF_THE_DRIVER = {"python": sys.executable}
+"""Placeholders that are no variable of the evaluation."""
+
+_VARIABLES = {fact: f"HPO_{fact.upper()}" for fact in PLACEHOLDERS}
 
 
 @frozen
@@ -46,53 +51,66 @@ def width(evaluator: Evaluator, trial: Trial) -> int:
     return max(evaluator.nodes_per_eval, 1)
 
 
-def plan(
-    evaluator: Evaluator,
-    directory: Path,
-    study_id: str,
-    trial: Trial,
-    attempt: int,
-    slots: tuple[Slot, ...],
-    nodes: int,
-) -> tuple[Evaluation, Kept]:
-    """What exactly runs for an attempt, and where its output is kept; touches no file."""
-    name = attempt_name(trial.tag, attempt)
-    workspace = workspace_of(evaluator, name)
-    if workspace:
-        kept = Kept(*(os.path.join(workspace, _workspace.NOTES, end) for end in ("stdout", "stderr", "command.sh")))
-    else:
-        stem = f"{directory}/output/{trial.number}.{attempt}"
-        kept = Kept(f"{stem}.out", f"{stem}.err", f"{stem}.sh")
-    checkpoint = checkpoint_of(evaluator, directory, study_id, name) if evaluator.checkpoint else None
-    nodelist = ",".join(slot.node for slot in slots)
-    facts = {
-        "checkpoint": checkpoint,
-        "trial": str(trial.number),
-        "attempt": str(attempt),
-        "tag": trial.tag,
-        "directory": workspace or os.getcwd(),
-        "nodelist": nodelist,
-        "fidelity": None if trial.fidelity is None else f"{trial.fidelity:g}",
-        "python": sys.executable,
-    }
-    known = {key: text for key, text in facts.items() if text is not None}
-    line = render(evaluator.cmd, " ".join([trial.arguments, *_facts_as_flags(evaluator, trial, nodes)]), known)
-    environment = {f"HPO_{key.upper()}": text for key, text in known.items() if key != "python"}
-    environment["HPO_STUDY"] = study_id
-    environment["HPO_STUDY_DIRECTORY"] = os.path.abspath(directory)
-    environment["HPO_NUM_NODES"] = str(nodes)
-    evaluation = Evaluation(
-        trial=trial.number,
-        attempt=attempt,
-        command=line.text,
-        argv=line.argv,
-        directory=workspace or None,
-        environment=environment,
-        slots=slots,
-        name=f"hpo-{study_id}-{trial.number}-{attempt}",
-        memory_limit_bytes=evaluator.memory_limit_bytes,
-    )
-    return evaluation, kept
+class Planner:
+    """Says what exactly runs for each attempt of a study, and where its output is kept; touches no file.
+
+    Args:
+        evaluator: the user's settings.
+        directory: the study's.
+        study_id: part of all names.
+    """
+
+    def __init__(self, evaluator: Evaluator, directory: Path, study_id: str) -> None:
+        self._evaluator = evaluator
+        self._directory = directory
+        self._study_id = study_id
+        self._template = Template(evaluator.cmd)
+        self._of_study = {"HPO_STUDY": study_id, "HPO_STUDY_DIRECTORY": os.path.abspath(directory)}
+
+    def __call__(
+        self, trial: Trial, attempt: int, slots: tuple[Slot, ...], nodes: int | None = None
+    ) -> tuple[Evaluation, Kept]:
+        """The attempt on these slots; `nodes` where it is known already how many it takes."""
+        evaluator = self._evaluator
+        nodes = width(evaluator, trial) if nodes is None else nodes
+        name = attempt_name(trial.tag, attempt)
+        workspace = workspace_of(evaluator, name)
+        if workspace:
+            stem = os.path.join(workspace, _workspace.NOTES, "")
+            kept = Kept(f"{stem}stdout", f"{stem}stderr", f"{stem}command.sh")
+        else:
+            stem = f"{self._directory}/output/{trial.number}.{attempt}"
+            kept = Kept(f"{stem}.out", f"{stem}.err", f"{stem}.sh")
+        facts = {
+            "trial": str(trial.number),
+            "attempt": str(attempt),
+            "tag": trial.tag,
+            "directory": workspace or os.getcwd(),
+            "nodelist": ",".join([slot.node for slot in slots]),
+        }
+        if trial.fidelity is not None:
+            facts["fidelity"] = f"{trial.fidelity:g}"
+        if evaluator.checkpoint:
+            facts["checkpoint"] = checkpoint_of(evaluator, self._directory, self._study_id, name)
+        environment = {_VARIABLES[fact]: text for fact, text in facts.items()}
+        environment |= self._of_study
+        environment["HPO_NUM_NODES"] = str(nodes)
+        arguments = trial.arguments
+        if evaluator.flag:
+            arguments = " ".join([arguments, *_facts_as_flags(evaluator, trial, nodes)])
+        line = self._template.render(arguments, facts | _OF_THE_DRIVER)
+        evaluation = Evaluation(
+            trial=trial.number,
+            attempt=attempt,
+            command=line.text,
+            argv=line.argv,
+            directory=workspace or None,
+            environment=environment,
+            slots=slots,
+            name=f"hpo-{self._study_id}-{trial.number}-{attempt}",
+            memory_limit_bytes=evaluator.memory_limit_bytes,
+        )
+        return evaluation, kept
 
 
 def _facts_as_flags(evaluator: Evaluator, trial: Trial, nodes: int) -> list[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpo_core._history import History
-from hpo_core._plan import plan, width
+from hpo_core._plan import Planner, width
 from hpo_core._record import Record
 from hpo_core._table import columns, csv_text, row
 from hpo_core.allocation import Slot
@@ -100,7 +100,7 @@ class Results:
         names = result.nodes if result is not None and result.nodes else [f"NODE{i}" for i in range(1, nodes + 1)]
         attempt = 1 if result is None else result.attempts
         slots = tuple(map(Slot, names))
-        return plan(self.evaluator, self.directory, self.id, record.trial, attempt, slots, nodes)[0].command
+        return Planner(self.evaluator, self.directory, self.id)(record.trial, attempt, slots, nodes)[0].command
 
     def rows(self) -> list[dict[str, Any]]:
         """One flat record a trial: number, state, fom, metrics, flags, and what else is known, in this order."""

@@ -14,6 +14,8 @@ from hpo_core.events import Ended, Timer
 from hpo_core.metrics import Collector, LineSplitter
 from hpo_core.trial import Evaluation, Failure, Report, Result, State, Trial
 
+_HERE = Path()
+
 
 @mutable(eq=False)
 class Running:
@@ -61,7 +63,8 @@ class Running:
         if stream == "stderr":
             self.stderr.write(data)
             if not self.merged:
-                self._look_for_near_misses(self._error_lines.feed(data))
+                for line in self._error_lines.feed(data):
+                    self.collector.stderr_line(line)
                 return []
         else:
             self.stdout.write(data)
@@ -69,7 +72,8 @@ class Running:
 
     def read_rest(self) -> list[Report]:
         """Take a last line that had no end."""
-        self._look_for_near_misses(self._error_lines.flush())
+        for line in self._error_lines.flush():
+            self.collector.stderr_line(line)
         return self._reports_in(self._lines.flush())
 
     def result(self, event: Ended, now_s: float, sign: float) -> Result:
@@ -81,7 +85,8 @@ class Running:
             sign: 1.0 when minimising, -1.0 when maximising.
         """
         failure, message = self._failure(event)
-        outcome = self.collector.finish(Path(self.evaluation.directory or "."))
+        directory = self.evaluation.directory
+        outcome = self.collector.finish(_HERE if directory is None else Path(directory))
         fom, metrics = outcome.fom, outcome.metrics
         state = State.DONE
         if self.cause is State.STOPPED and self._last_report is not None:
@@ -108,15 +113,13 @@ class Running:
         )
 
     def _reports_in(self, lines: Iterable[str]) -> list[Report]:
-        reports = [report for line in lines for report in self.collector.feed(line)]
+        reports: list[Report] = []
+        for line in lines:
+            reports += self.collector.feed(line)
         if reports:
             self._reports += len(reports)
             self._last_report = reports[-1]
         return reports
-
-    def _look_for_near_misses(self, lines: Iterable[str]) -> None:
-        for line in lines:
-            self.collector.stderr_line(line)
 
     def _failure(self, event: Ended) -> tuple[Failure | None, str]:
         """The class of what went wrong, apart from the metric, and a sentence on it."""

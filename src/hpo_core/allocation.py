@@ -75,7 +75,7 @@ class SlotPool:
     def __init__(self) -> None:
         self._nodes: dict[str, Node] = {}
         self._free: dict[str, list[Slot]] = {}
-        self._taken: dict[str, list[Slot]] = {}
+        self._taken: dict[str, dict[int, Slot]] = {}
         """What is out, object by object: a node that left and came again owes nothing to its former slots."""
         self._claimed: dict[str, list[tuple[Slot, bool]]] = {}
         """Taken before their node joined, and whether the whole node is."""
@@ -99,7 +99,7 @@ class SlotPool:
         self._joined += 1
         self._rank[node.name] = self._joined
         self._nodes[node.name] = node
-        self._taken[node.name] = []
+        self._taken[node.name] = {}
         self._free[node.name] = []
         self.capacity += node.slots
         self._first_end = min(self._first_end, math.inf if node.ends_at is None else node.ends_at)
@@ -157,7 +157,7 @@ class SlotPool:
             node, free = self._nodes[name], self._free[name]
             slot = free[0] if nodes == 1 else Slot(name, 0, node.gpus, node.cores)
             self._set_free(name, free[1:] if nodes == 1 else [])
-            self._taken[name].append(slot)
+            self._taken[name][id(slot)] = slot
             slots.append(slot)
         return tuple(slots)
 
@@ -178,11 +178,8 @@ class SlotPool:
             name = slot.node
             if name in self._claimed:
                 self._claimed[name] = [entry for entry in self._claimed[name] if entry[0] is not slot]
-            taken = self._taken.get(name, [])
-            places = [i for i, other in enumerate(taken) if other is slot]
-            if not places:
+            if self._taken.get(name, {}).pop(id(slot), None) is None:
                 continue
-            del taken[places[0]]
             node = self._nodes[name]
             if len(slots) > 1:
                 self._set_free(name, _share_out(node))
@@ -210,20 +207,20 @@ class SlotPool:
         free = self._free[slot.node]
         if whole and self._is_whole(slot.node):
             self._set_free(slot.node, [])
-            self._taken[slot.node].append(slot)
+            self._taken[slot.node][id(slot)] = slot
         elif not whole and any(own.index == slot.index for own in free):
             self._set_free(slot.node, [own for own in free if own.index != slot.index])
-            self._taken[slot.node].append(slot)
+            self._taken[slot.node][id(slot)] = slot
 
     def _set_free(self, name: str, free: list[Slot]) -> None:
         """All changes of what is free go through here, so that the sums and the heaps are right."""
-        before, was_whole = len(self._free[name]), self._is_whole(name)
+        before, now, slots = len(self._free[name]), len(free), self._nodes[name].slots
         self._free[name] = free
-        self.free += len(free) - before
-        self._wholly_free += self._is_whole(name) - was_whole
+        self.free += now - before
+        self._wholly_free += (now == slots) - (before == slots)
         if free:
             self._open.add(self._rank[name], name)
-        if self._is_whole(name):
+        if now == slots:
             self._whole.add(self._rank[name], name)
 
 
@@ -243,6 +240,8 @@ class _Ranked:
     def first(self, count: int, counts: Callable[[int, str], bool]) -> list[str]:
         """The first so many that count, or fewer; all of them stay."""
         found: list[tuple[int, str]] = []
+        if count == 1 and self._heap and counts(*self._heap[0]):
+            return [self._heap[0][1]]
         while self._heap and len(found) < count:
             entry = heapq.heappop(self._heap)
             if counts(*entry):

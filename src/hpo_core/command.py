@@ -55,17 +55,31 @@ class CommandLine:
     argv: tuple[str, ...] | None
 
 
-def render(command: str, arguments: str, placeholders: Mapping[str, str]) -> CommandLine:
-    """Fill in the placeholders and append the arguments.
+class Template:
+    """A command that is made into many command lines.
 
     Args:
-        command: the user's shell command.
-        arguments: what is appended, ready for a shell, as `Arguments` writes it.
-        placeholders: name to text; a name that is not given stays as it was written.
+        command: the user's shell command, with placeholders.
     """
-    filled = _fill(command, placeholders)
-    text = f"{filled} {arguments}" if arguments else filled
-    return CommandLine(text, _words(text))
+
+    def __init__(self, command: str) -> None:
+        self._command = command
+        self._words = None if _PLACEHOLDER.search(command) else _words(command)
+        """What the command is as words, where neither a placeholder nor a shell has a say in it."""
+
+    def render(self, arguments: str, placeholders: Mapping[str, str]) -> CommandLine:
+        """Fill in the placeholders and append the arguments.
+
+        Args:
+            arguments: what is appended, ready for a shell, as `Arguments` writes it.
+            placeholders: name to text; a name that is not given stays as it was written.
+        """
+        if self._words is not None:
+            text = f"{self._command} {arguments}" if arguments else self._command
+            return CommandLine(text, (*self._words, *arguments.split()) if _PLAIN.fullmatch(arguments) else None)
+        filled = _fill(self._command, placeholders)
+        text = f"{filled} {arguments}" if arguments else filled
+        return CommandLine(text, _words(text))
 
 
 def argument(flag: str, value: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 import os
-import selectors
+import select
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -224,17 +224,18 @@ class _Waker:
 
 
 class RealEventLoop(EventLoop):
-    """The loop of the real world: a selector and the monotonic clock."""
+    """The loop of the real world: the system's poll and the monotonic clock."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._selector = selectors.DefaultSelector()
+        self._watched: dict[int, Callable[[], None]] = {}
+        self._poll, self._unit_s = (select.epoll(), 1.0) if hasattr(select, "epoll") else (select.poll(), 1e-3)
         read_end, write_end = os.pipe()
         os.set_blocking(read_end, False)
         os.set_blocking(write_end, False)
         self._waker = _Waker(read_end, write_end)
         self._thread = threading.get_ident()
-        self._selector.register(read_end, selectors.EVENT_READ, self._drain_waker)
+        self.watch(read_end, self._drain_waker)
 
     def now(self) -> float:
         return time.monotonic()
@@ -257,15 +258,19 @@ class RealEventLoop(EventLoop):
         return self._waker.write_end
 
     def watch(self, fd: int, callback: Callable[[], None]) -> None:
-        self._selector.register(fd, selectors.EVENT_READ, callback)
+        if fd in self._watched:
+            raise ValueError(f"file descriptor {fd} is watched already")
+        self._poll.register(fd, select.POLLIN)
+        self._watched[fd] = callback
 
     def unwatch(self, fd: int) -> None:
-        self._selector.unregister(fd)
+        del self._watched[fd]
+        self._poll.unregister(fd)
 
     def _sleep(self, until: float | None) -> None:
-        timeout = None if until is None else max(0.0, until - self.now())
-        for key, _ in self._selector.select(timeout):
-            key.data()
+        timeout = None if until is None else max(0.0, until - self.now()) / self._unit_s
+        for callback in [self._watched[fd] for fd, _ in self._poll.poll(timeout)]:
+            callback()
 
     def _drain_waker(self) -> None:
         try:
@@ -275,7 +280,8 @@ class RealEventLoop(EventLoop):
             pass
 
     def close(self) -> None:
-        self._selector.close()
+        if isinstance(self._poll, select.epoll):
+            self._poll.close()
         write_end, self._waker.write_end = self._waker.write_end, -1  # a late post must not write elsewhere
         os.close(self._waker.read_end)
         os.close(write_end)

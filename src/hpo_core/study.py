@@ -30,7 +30,7 @@ from hpo_core._header import (
 from hpo_core._ledger import Ledger, baseline
 from hpo_core._lock import Lock
 from hpo_core._observers import Observers
-from hpo_core._plan import plan, width
+from hpo_core._plan import Planner, width
 from hpo_core._results import Results
 from hpo_core._words import seconds
 from hpo_core.allocation import Slot
@@ -536,6 +536,7 @@ def _preview(
     ledger = Ledger(Path("STUDY"), params, fresh, 1.0)
     if header["evaluate_defaults"]:
         ledger.begin_with(baseline(params, header["seed"]))
+    planner = Planner(evaluator, Path("STUDY"), header["id"])
     commands: list[str] = []
     while len(commands) < count:
         if ledger.queued:
@@ -547,7 +548,7 @@ def _preview(
             trial = ledger.admit(answer, "strategy", told=0)
         nodes = width(evaluator, trial)
         slots = tuple(Slot(f"NODE{i}") for i in range(1, nodes + 1))
-        evaluation, _ = plan(evaluator, Path("STUDY"), header["id"], trial, 1, slots, nodes)
+        evaluation, _ = planner(trial, 1, slots, nodes)
         commands.append(evaluator.backend.launcher.preview(evaluation))
     return commands
 

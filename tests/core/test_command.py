@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import hpo_core as hpo
-from hpo_core.command import PLACEHOLDERS, argument, missing_program, render
+from hpo_core.command import PLACEHOLDERS, CommandLine, Template, argument, missing_program
 
 NASTY = [
     "", " ", "a b", "'", '"', "''", "\\", "\\'", "$HOME", "${HOME}", "$(touch pwned)", "`touch pwned`", "; touch pwned",
@@ -36,6 +36,10 @@ def args(tmp_path_factory) -> str:
     path.write_text("#!/bin/sh\nfor word; do printf '%s\\0' \"$word\"; done\n")
     path.chmod(0o755)
     return str(path)
+
+
+def render(command: str, arguments: str, placeholders: dict[str, str]) -> CommandLine:
+    return Template(command).render(arguments, placeholders)
 
 
 def seen(command: str | list[str], shell: str = "/bin/sh") -> list[str]:

@@ -82,17 +82,16 @@ def _ending(finished: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 def _places(view: StudyView, number: int, attempts: int, *, driven: bool) -> Iterator[tuple[str, str]]:
     """Where the files of each attempt are, as far as they are there."""
-    from hpo_core._plan import plan, width
+    from hpo_core._plan import Planner
     from hpo_core._workspace import find
 
     if view.evaluator is None:
         return
     trial = view.history.trial(number)
+    planner = Planner(view.evaluator, view.directory, view.id)
     found = []
     for attempt in range(1, attempts + 1):
-        evaluation, kept = plan(
-            view.evaluator, view.directory, view.id, trial, attempt, (), width(view.evaluator, trial)
-        )
+        evaluation, kept = planner(trial, attempt, ())
         paths = [Path(kept.stdout), Path(kept.stderr), Path(kept.script)]
         if evaluation.directory is not None:
             workspace = find(evaluation.directory, view.id)
