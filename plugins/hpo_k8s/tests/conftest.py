@@ -3,6 +3,8 @@
 import json
 import os
 import re
+import shutil
+import ssl
 import subprocess
 import sys
 import time
@@ -49,6 +51,7 @@ class Fake:
             assert time.monotonic() < until, "the fake cluster did not start in time"
             time.sleep(0.02)
         scheme = "https" if certificate else "http"
+        self.context = ssl.create_default_context(cafile=authority) if authority else None
         self.address = f"{scheme}://127.0.0.1:{port.read_text()}"
         self.kubeconfig = folder / "kubeconfig"
         self.write_kubeconfig("secret-token", authority)
@@ -70,11 +73,17 @@ class Fake:
         )
         self.kubeconfig.write_text(text)
 
+    def ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        """A request of somebody beside us."""
+        headers = {"Authorization": "Bearer secret-token"}
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.address + path, data, headers, method=method)
+        with urllib.request.urlopen(request, timeout=30, context=self.context) as answer:
+            return json.load(answer)
+
     def tell(self, what: str, **body: Any) -> dict[str, Any]:
         """Turn a knob, or ask."""
-        request = urllib.request.Request(f"{self.address}/fake/{what}", json.dumps(body).encode(), method="POST")
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            return json.load(answer)
+        return self.ask("POST", f"/fake/{what}", body)
 
     def knobs(self, **body: Any) -> None:
         self.tell("knobs", **body)
@@ -123,6 +132,24 @@ def fake(fake_of_all: Fake, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fake]:
     monkeypatch.setenv("KUBECONFIG", str(fake_of_all.kubeconfig))
     yield fake_of_all
     fake_of_all.tell("reset")
+
+
+@pytest.fixture
+def secure(tmp_path: Path) -> Iterator[Fake]:
+    """A fake cluster of its own, over TLS."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("the program openssl makes the certificate, and is not installed")
+    made, authority, both = (tmp_path / name for name in ("made.pem", "ca.pem", "both.pem"))
+    words = (
+        f"{openssl} req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1"
+    )
+    subprocess.run([*words.split(), "-keyout", made, "-out", authority], check=True, capture_output=True)
+    both.write_bytes(made.read_bytes() + authority.read_bytes())
+    cluster = Fake(tmp_path, both, authority)
+    cluster.knobs(role=role())
+    yield cluster
+    cluster.close()
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from hpo_core import AllocationRequest
+from hpo_core import AllocationRequest, Slot
 from hpo_core.testing import AdoptingContract, LauncherContract, WorkloadManagerContract
 from hpo_k8s import K8sLauncher, K8sManager, K8sOptions
 
@@ -20,6 +20,10 @@ class TestLauncher(LauncherContract):
     @pytest.fixture
     def launcher(self, options):
         return K8sLauncher(K8sOptions(**options))
+
+    @pytest.fixture
+    def slots(self):
+        return (Slot("pod-1"), Slot("pod-2"))
 
     @pytest.fixture
     def directory(self, shared):

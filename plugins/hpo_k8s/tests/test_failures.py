@@ -159,7 +159,15 @@ def test_a_pod_that_vanished_with_its_node_is_tried_again(fake, listener, tmp_pa
         ),
         ({"stuck": True}, {"launcher_options": {"pending_timeout_s": 0.5}}, "did not start within 0.5 s.*Creating"),
         ({}, {"launcher_options": {"namespace": "none"}}, "there is no namespace 'none'"),
-        ({"role": []}, {}, "the cluster refuses, see the Role .*cannot create resource"),
+        (
+            {
+                "faults": [
+                    {"match": "POST .*/jobs", "status": 403, "reason": "Forbidden", "message": "a policy says no"}
+                ]
+            },
+            {},
+            "the cluster refuses: a policy says no; what has to be allowed is in the Role",
+        ),
         (
             {},
             {"launcher_options": {"template": {"spec": {"tolerationz": []}}}},

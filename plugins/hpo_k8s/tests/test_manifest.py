@@ -10,8 +10,9 @@ import yaml
 import hpo_core as hpo
 from hpo_core import Evaluation, Failure, Slot
 from hpo_k8s import K8sLauncher, K8sOptions
+from hpo_k8s._jobs import Jobs, escaped
 from hpo_k8s._logs import Feed, Reading, Rotated
-from hpo_k8s._manifest import escaped, job, name_of
+from hpo_k8s._manifest import name_of
 from hpo_k8s._pods import read, verdict
 
 TRANSCRIPTS = Path(__file__).parent / "transcripts"
@@ -28,7 +29,7 @@ EVALUATION = Evaluation(
 
 
 def made(evaluation: Evaluation = EVALUATION, template: dict | None = None, **options) -> dict:
-    return job(evaluation, "abc", K8sOptions(**{"image": "i:1", **options}), template or {})
+    return Jobs("abc", K8sOptions(**{"image": "i:1", **options}), template or {}).job(evaluation)
 
 
 def container(manifest: dict) -> dict:
@@ -128,7 +129,7 @@ def test_a_template_is_added_to_and_never_changed(tmp_path):
     assert json.dumps(template) == before
     (tmp_path / "pod.yaml").write_text(yaml.safe_dump(template))
     by_file = K8sLauncher(K8sOptions(image="i:1", template=str(tmp_path / "pod.yaml"), tolerations="spot"))
-    assert yaml.safe_load(by_file.preview(EVALUATION)) == manifest
+    assert list(yaml.safe_load_all(by_file.preview(EVALUATION)))[-1] == manifest
 
 
 def test_a_template_with_containers_of_which_none_is_ours_is_refused():

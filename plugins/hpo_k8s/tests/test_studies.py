@@ -9,7 +9,6 @@ import sys
 import textwrap
 import threading
 import time
-import urllib.request
 from pathlib import Path
 
 import pytest
@@ -244,6 +243,42 @@ def test_what_a_killed_driver_left_is_adopted(fake, driver, tmp_path):
     assert fake.left() == {}
 
 
+def test_a_result_that_was_not_recorded_is_not_lost(fake, driver, tmp_path):
+    """Pods that end while nobody listens are kept until their results are on disk: the next driver reads them."""
+    gate = tmp_path / "gate"
+    first = driver(waits_for(gate))
+    fake.wait_for(lambda: [phase for _, phase in fake.pods()] == ["Running"] * 2, "two running pods")
+    first.send_signal(signal.SIGSTOP)
+    gate.touch()
+    fake.wait_for(lambda: [phase for _, phase in fake.pods()] == ["Succeeded"] * 2, "two pods that have ended")
+    first.kill()
+    first.communicate()
+    second = driver(waits_for(gate))
+    _, err = second.communicate(timeout=60)
+    assert second.returncode == 0, err
+    assert (tmp_path / "gate.runs").read_text() == "x\n" * 4
+    records = [json.loads(line) for line in (tmp_path / "study" / "journal.jsonl").read_text().splitlines()]
+    assert [record["attempts"] for record in records if record["record"] == "finished"] == [1] * 4
+    assert fake.left() == {}
+
+
+def test_jobs_are_deleted_once_their_results_are_on_disk(fake, tmp_path):
+    """While the study goes on, several with one request."""
+    gate = tmp_path / "gate"
+    command = f"[ $HPO_TRIAL -lt 6 ] || {waits_for(gate)}; echo FoM: 1; true"
+
+    def open_gate():
+        fake.wait_for(lambda: len(fake.requests("POST .*/jobs")) == 6, "the last Job")
+        fake.wait_for(lambda: len(fake.objects("jobs")) == 1, "only the last Job")
+        gate.touch()
+
+    thread = threading.Thread(target=open_gate)
+    thread.start()
+    assert len(run(command, n_trials=6, nodes=2).trials) == 6
+    thread.join()
+    assert len(fake.requests("DELETE .*/jobs")) < 6
+
+
 def test_what_a_killed_driver_left_is_cleaned(fake, driver, tmp_path):
     """``hpo clean`` ends and deletes it all, and names it."""
     first = driver("sleep 300; true")
@@ -264,9 +299,7 @@ def test_deleting_the_studys_object_deletes_all(fake, driver):
     process.kill()
     process.communicate()
     name = fake.left()["configmaps"][0]
-    path = f"{fake.address}/api/v1/namespaces/hpo/configmaps/{name}"
-    headers = {"Authorization": "Bearer secret-token"}
-    urllib.request.urlopen(urllib.request.Request(path, method="DELETE", headers=headers), timeout=30).close()
+    fake.ask("DELETE", f"/api/v1/namespaces/hpo/configmaps/{name}")
     fake.wait_for(lambda: fake.left() == {}, "nothing left")
 
 
@@ -277,7 +310,6 @@ def test_deleting_the_studys_object_deletes_all(fake, driver):
     ("arguments", "message"),
     [
         ({"workload_image": ""}, "needs workload_image"),
-        ({"src_path": "."}, "src_path with workload_manager='k8s' needs a persistent volume claim"),
         ({"checkpoint": "ckpt"}, "checkpoint with workload_manager='k8s' needs a persistent volume claim"),
         ({"launcher": "local"}, "'k8s' needs 'k8s' for both"),
         ({"launcher_options": {"memmory": "1G"}}, "no option 'memmory'.*did you mean 'memory'"),

@@ -10,29 +10,32 @@ import queue
 import signal
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Collection, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import attrs
-from attrs import field, mutable
 
 from hpo_core import Evaluation, Failure
 from hpo_core.events import AllocationNotice, Ended, Event, EventLoop, Key, Output, Started
-from hpo_k8s import _manifest
-from hpo_k8s._client import ApiError, Client, Object, Patience, Stopped, selector
+from hpo_k8s._client import Client, selector
+from hpo_k8s._connection import Object, Stopped
 from hpo_k8s._logs import Feed, Follower
 from hpo_k8s._manager import K8sManager
-from hpo_k8s._manifest import EVALUATION, anchor_name, name_of, study_labels
+from hpo_k8s._manifest import EVALUATION, name_of, study_labels
 from hpo_k8s._options import K8sOptions
 from hpo_k8s._pods import NEVER_STARTS, NO_IMAGE, Pod, Verdict, of_code, read, verdict
-from hpo_k8s._sweep import end_pod
+from hpo_k8s._requests import Requests
 from hpo_k8s._watch import Watch
+from hpo_k8s._work import Work
 
 _HANDS = 8
 _TICK_S = 0.5
-_KEPT_S = 30.0
-"""How long a Job is kept whose end was told: a driver that dies before it wrote that down finds it again."""
+_DELETED_AT_ONCE = 50
+"""Jobs in one request."""
+_GARBAGE_AT_ONCE = 50
+"""Checkpoints that one evaluation deletes before it begins."""
 _SETTLES_WITHIN_S = 3.0
 """How long the state of a pod is waited for whose container has ended; one with sidecars may never have one."""
 _PODLESS_S = 3.0
@@ -45,67 +48,13 @@ _QUOTA_AGAIN_S = 300.0
 """When slots are tried again for which a quota had no room."""
 
 
-@mutable(eq=False)
-class Work:
-    """One evaluation.
-
-    Attributes:
-        evaluation: what runs.
-        name: of its Job.
-        feed: its log.
-        over: set once its own container has ended.
-        pods: by their names, as last seen.
-        created_s: when its Job was there, or None.
-        started: whether that was told.
-        follower: reads its log.
-        log_done: whether the whole log was passed on.
-        grace_s: time between TERM and KILL, where it is to be ended.
-        terminated: whether all that takes was asked for.
-        terminated_s: when.
-        because: how it ends where we end it for a reason of our own.
-        verdict: how it ended; the log may still be read.
-        ended_s: when that was told, or None.
-        over_s: when its pods were first seen over.
-        image_s: since when its image can't be had.
-        refused_s: since when its pods are refused.
-        deleting_s: since when somebody else deletes a pod.
-        looked_s: when the reason for having no pod was last asked for.
-    """
-
-    evaluation: Evaluation
-    name: str
-    feed: Feed
-    over: threading.Event = field(factory=threading.Event)
-    pods: dict[str, Pod] = field(factory=dict)
-    created_s: float | None = None
-    started: bool = False
-    follower: Future[None] | None = None
-    log_done: bool = False
-    grace_s: float | None = None
-    terminated: bool = False
-    terminated_s: float = 0.0
-    because: Verdict | None = None
-    verdict: Verdict | None = None
-    ended_s: float | None = None
-    over_s: float | None = None
-    image_s: float | None = None
-    refused_s: float | None = None
-    deleting_s: float | None = None
-    looked_s: float = 0.0
-
-    @property
-    def width(self) -> int:
-        """Pods that it takes."""
-        return max(len(self.evaluation.slots), 1)
-
-
 class Clerk:
     """The account of one study; see the module.
 
     Args:
         client: talks to the API server.
+        requests: made for the study.
         options: the user's.
-        template: the user's description of a pod.
         study_id: of the study.
         events: where evaluations' events are posted.
         manager: gives slots up for which a quota has no room; None: nobody does.
@@ -114,14 +63,14 @@ class Clerk:
     def __init__(
         self,
         client: Client,
+        requests: Requests,
         options: K8sOptions,
-        template: Mapping[str, Any],
         study_id: str,
         events: EventLoop,
         manager: K8sManager | None,
     ) -> None:
-        self._client, self._options, self._template = client, options, template
-        self._study_id, self._events, self._manager = study_id, events, manager
+        self._client, self._requests, self._options = client, requests, options
+        self._events, self._manager = events, manager
         self._queue: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._works: dict[Key, Work] = {}
         self._by_name: dict[str, Work] = {}
@@ -129,11 +78,10 @@ class Clerk:
         self._stop = threading.Event()
         self._hands = ThreadPoolExecutor(_HANDS, "hpo-k8s-hand")
         self._followers = ThreadPoolExecutor(options.followers, "hpo-k8s-log")
-        self._anchor: Object | None = None
-        self._anchoring = threading.Lock()
-        self._has_service = False
-        self.used = False
-        """Whether anything may have been made, or was adopted."""
+        self._recorded: list[str] = []
+        """Names of Jobs that are needed no more."""
+        self._garbage: dict[tuple[str, ...], None] = {}
+        """Checkpoints to be deleted: the places where each may be."""
         self._withdrawn_s: float | None = None
         self._proven = False
         watch = Watch(
@@ -168,26 +116,24 @@ class Clerk:
         Raises:
             ApiError: the server could not be asked.
         """
-        query, patience = {"labelSelector": selector(study_labels(self._study_id))}, Patience(120.0)
-        jobs = {job["metadata"]["name"]: job for job in self._client.all("jobs", query, patience=patience)[0]}
-        if not jobs:
-            return []
-        self._anchor = self._client.get("configmaps", anchor_name(self._study_id), patience=patience)
-        pods = {
-            (pod["metadata"].get("labels") or {}).get(EVALUATION)
-            for pod in self._client.all("pods", query, patience=patience)[0]
-        }
-        found = []
-        for evaluation in evaluations:
-            job = jobs.get(name_of(evaluation.name))
-            if job is None or "deletionTimestamp" in job["metadata"] or not _is_of(job, evaluation):
-                continue
-            if name_of(evaluation.name) in pods or not (job.get("status") or {}).get("conditions"):
-                found.append(evaluation)
-        self.used = True
+        found = self._requests.adoptable(evaluations)
         for evaluation in found:
             self._tell(self._adopt, evaluation)
         return [evaluation.key for evaluation in found]
+
+    def forget(self, keys: Sequence[Key]) -> None:
+        """Delete their Jobs."""
+        self._tell(self._forget, tuple(keys))
+
+    def discard(self, directories: Sequence[Sequence[str]]) -> None:
+        """Have checkpoints deleted by the pods of evaluations to come."""
+        self._tell(self._take_garbage, [tuple(places) for places in directories])
+
+    @property
+    def garbage(self) -> list[tuple[str, ...]]:
+        """Checkpoints that no evaluation has deleted; to be asked after `stop`."""
+        left = [places for work in self._works.values() for places in work.garbage]
+        return [*left, *self._garbage]
 
     def stop(self) -> None:
         """No event follows; what runs is left to whoever sweeps."""
@@ -209,7 +155,7 @@ class Clerk:
         try:
             while True:
                 try:
-                    call = self._queue.get(timeout=max(0.0, next_s - time.monotonic()) if self._works else None)
+                    call = self._queue.get(timeout=self._pause_s(next_s))
                 except queue.Empty:
                     call = self._nothing
                 if call is None:
@@ -220,10 +166,13 @@ class Clerk:
                     self._tick()
         except Exception as error:
             for work in self._works.values():
-                if work.ended_s is None:
+                if not work.told:
                     fault = f"a fault of hpo-k8s, please report it: {error!r}"
                     self._post(Ended(work.evaluation.key, failure=Failure.COULD_NOT_START, message=fault))
             raise
+
+    def _pause_s(self, next_s: float) -> float | None:
+        return max(0.0, next_s - time.monotonic()) if self._works or self._recorded else None
 
     def _nothing(self) -> None:
         pass
@@ -248,30 +197,60 @@ class Clerk:
         return work
 
     def _launch(self, evaluation: Evaluation) -> None:
-        self._ask(self._create, self._add(evaluation))
+        work = self._add(evaluation)
+        if evaluation.files is not None and evaluation.files.checkpoint:
+            work.garbage = tuple(self._garbage)[:_GARBAGE_AT_ONCE]
+            for places in work.garbage:
+                del self._garbage[places]
+        self._ask(
+            work,
+            lambda: self._requests.create(
+                evaluation,
+                [path for places in work.garbage for path in places],
+                lambda: work.grace_s is None,
+                lambda words: self._tell(self._short_of_quota, work, words),
+            ),
+            self._created,
+        )
 
     def _adopt(self, evaluation: Evaluation) -> None:
         work = self._add(evaluation)
         work.created_s = time.monotonic()
-        self._ask(self._look_at_pods, work)
+        self._ask(work, partial(self._requests.pods_of, work.name), self._adopted)
 
-    def _created(self, work: Work) -> None:
-        work.created_s = time.monotonic()
-        if work.grace_s is not None:
-            self._ask(self._terminate, work, work.grace_s)
+    def _adopted(self, work: Work, pods: Sequence[Object]) -> None:
+        for pod in pods:
+            self._changed("MODIFIED", pod)
 
-    def _refused(self, work: Work, message: str) -> None:
-        """Its Job could not be made."""
-        if work.verdict is None:
+    def _take_garbage(self, directories: Iterable[tuple[str, ...]]) -> None:
+        self._garbage.update(dict.fromkeys(directories))
+
+    def _forget(self, keys: Iterable[Key]) -> None:
+        for key in keys:
+            work = self._works.pop(key, None)
+            if work is not None:
+                del self._by_name[work.name]
+                self._take_garbage(work.garbage)
+                self._recorded.append(work.name)
+
+    def _created(self, work: Work, refusal: str) -> None:
+        if not refusal:
+            work.created_s = time.monotonic()
+            if work.grace_s is not None:
+                self._terminate(work, work.grace_s)
+        elif work.verdict is None:
             stopped = work.grace_s is not None
-            self._decide(work, Verdict(signal=signal.SIGKILL) if stopped else _could_not_start(message))
+            self._decide(work, Verdict(signal=signal.SIGKILL) if stopped else _could_not_start(refusal))
 
     def _end(self, key: Key, grace_s: float) -> None:
         work = self._works.get(key)
         if work is not None and work.verdict is None and (work.grace_s is None or grace_s < work.grace_s):
             work.grace_s = grace_s
             if work.created_s is not None:
-                self._ask(self._terminate, work, grace_s)
+                self._terminate(work, grace_s)
+
+    def _terminate(self, work: Work, grace_s: float) -> None:
+        self._ask(work, partial(self._requests.terminate, work.name, grace_s), self._terminated)
 
     def _terminated(self, work: Work, pods: Sequence[Object]) -> None:
         self._seen(work, pods)
@@ -287,10 +266,11 @@ class Clerk:
             self._judge(work)
 
     def _seen(self, work: Work, pods: Sequence[Object]) -> None:
-        """All its pods that there are."""
+        """All its pods that there are; what the watch saw end meanwhile stays ended, however old the list is."""
         there = {pod["metadata"]["name"]: read(pod, EVALUATION) for pod in pods}
         gone = {name: attrs.evolve(pod, gone=True) for name, pod in work.pods.items() if name not in there}
-        work.pods = gone | there
+        over = {name: pod for name, pod in work.pods.items() if name in there and pod.over}
+        work.pods = gone | there | over
 
     def _changed(self, kind: str, item: Object) -> None:
         pod = read(item, EVALUATION)
@@ -330,14 +310,14 @@ class Clerk:
         limit = work.evaluation.memory_limit_bytes
         found = verdict(pods, str(limit) if limit else str(self._options.memory_limit or self._options.memory))
         if found.failure is Failure.NODE_LOST:
-            self._anchor = None  # Somebody may have deleted all that is the study's.
+            self._requests.lost()
         self._proven = self._proven or (found.failure is None and found.exit_code not in (126, 127))
         return found
 
     def _note_start(self, work: Work, pods: Sequence[Pod]) -> None:
         for pod in pods:
             if pod.started and pod.index == 0 and not work.started:
-                work.started = True
+                work.started, work.garbage = True, ()
                 where = f"pod {pod.name}" + (f" on {pod.node}" if pod.node else "")
                 self._post(Started(work.evaluation.key, where))
                 follower = Follower(self._client, pod.name, work.feed, work.over, self._stop)
@@ -365,11 +345,11 @@ class Clerk:
             self._finish(work)
         elif follower.cancel():  # All followers were busy with others.
             pod = next(pod.name for pod in work.pods.values() if pod.index == 0 and pod.started)
-            self._ask(self._follow, work, Follower(self._client, pod, work.feed, work.over, self._stop))
+            self._hands.submit(self._follow, work, Follower(self._client, pod, work.feed, work.over, self._stop))
 
     def _finish(self, work: Work) -> None:
-        if work.ended_s is None and work.verdict is not None:
-            work.ended_s = time.monotonic()
+        if not work.told and work.verdict is not None:
+            work.told = True
             found = self._told_apart(work, work.verdict)
             self._post(Ended(work.evaluation.key, found.exit_code, found.signal, found.failure, found.message))
 
@@ -412,7 +392,7 @@ class Clerk:
                 if waited_s >= timeout_s:
                     words = f"no node was found for pod {pod.name} within {timeout_s:g} s (pending_timeout_s)"
                     self._give_up(work, _could_not_start(f"{words}; the scheduler says: {pod.unschedulable}"))
-            elif not pod.started and not pod.ended and waited_s >= timeout_s:
+            elif not pod.started and not pod.preparing and not pod.ended and waited_s >= timeout_s:
                 words = f"pod {pod.name} did not start within {timeout_s:g} s (pending_timeout_s)"
                 state = ": ".join(filter(None, (pod.reason, pod.message)))
                 self._give_up(work, _could_not_start(f"{words}; it is at {state or 'nothing yet'}"))
@@ -423,16 +403,17 @@ class Clerk:
                     self._decide(work, Verdict(failure=Failure.NODE_LOST, message=words))
         if not pods and waited_s >= _PODLESS_S and now_s - work.looked_s >= _PODLESS_S:
             work.looked_s = now_s
-            self._ask(self._look_at_job, work)
+            self._ask(work, partial(self._requests.why_no_pod, work.name), self._looked)
 
-    def _looked(self, work: Work, there: bool, messages: Sequence[str]) -> None:
+    def _looked(self, work: Work, answer: tuple[bool, Sequence[str]]) -> None:
         """Why a Job has no pod."""
+        there, messages = answer
         if work.verdict is not None or work.grace_s is not None or work.pods:
             return
         now_s = time.monotonic()
         if not there:
             words = f"job {work.name} was deleted by somebody else"
-            self._anchor = None
+            self._requests.lost()
             self._decide(work, Verdict(failure=Failure.NODE_LOST, message=words))
         elif any("exceeded quota" in text for text in messages):
             self._short_of_quota(work, messages[-1])
@@ -459,12 +440,11 @@ class Clerk:
 
     def _tick(self) -> None:
         now_s = time.monotonic()
-        for key, work in list(self._works.items()):
-            if work.ended_s is not None:
-                if now_s - work.ended_s > _KEPT_S:
-                    del self._works[key], self._by_name[work.name]
-                    self._ask(self._discard, work)
-            elif work.verdict is None and work.terminated and now_s - work.terminated_s > _LOST_S + (work.grace_s or 0):
+        while self._recorded:
+            over, self._recorded = self._recorded[:_DELETED_AT_ONCE], self._recorded[_DELETED_AT_ONCE:]
+            self._hands.submit(self._delete, over)
+        for work in list(self._works.values()):
+            if work.verdict is None and work.terminated and now_s - work.terminated_s > _LOST_S + (work.grace_s or 0):
                 names = ", ".join(pod.name for pod in work.pods.values() if not pod.over)
                 self._notice(f"gave up waiting for the end of {names}: the node does not answer")
                 self._decide(work, work.because or Verdict(signal=signal.SIGKILL))
@@ -476,127 +456,37 @@ class Clerk:
 
     # The hands
 
-    def _ask(self, what: Callable[..., None], work: Work, *arguments: Any) -> None:
-        self._hands.submit(self._do, what, work, *arguments)
+    def _ask(self, work: Work, request: Callable[[], Any], then: Callable[[Work, Any], None]) -> None:
+        """Make a request for an evaluation, and go on with its answer."""
+        self._hands.submit(self._do, work, request, then)
 
-    def _do(self, what: Callable[..., None], work: Work, *arguments: Any) -> None:
+    def _do(self, work: Work, request: Callable[[], Any], then: Callable[[Work, Any], None]) -> None:
         try:
-            what(work, *arguments)
+            answer = request()
         except Stopped:
             pass
         except Exception as error:  # noqa: BLE001 - it must not be lost with the thread
-            self._tell(self._fault, work, error)
+            self._tell(self._unanswered, work, error)
+        else:
+            self._tell(then, work, answer)
 
-    def _fault(self, work: Work, error: Exception) -> None:
+    def _unanswered(self, work: Work, error: Exception) -> None:
         """A request came to nothing, after all patience."""
-        if work.verdict is None:
+        if work.verdict is not None:
+            return
+        if work.grace_s is not None and work.because is None:
+            self._notice(f"job {work.name} could not be ended, and is deleted later: {error}")
+            self._decide(work, Verdict(signal=signal.SIGKILL))
+        else:
             self._decide(work, work.because or _could_not_start(f"the cluster could not be asked: {error}"))
 
-    def _create(self, work: Work) -> None:
+    def _delete(self, names: Sequence[str]) -> None:
         try:
-            owner = _manifest.owner(self._ensure_anchor(work.width > 1))
-            job = _manifest.job(work.evaluation, self._study_id, self._options, self._template, owner)
-            while not self._stop.is_set():
-                if self._created_or_not(work, job):
-                    self._tell(self._created, work)
-                    return
-                if work.grace_s is not None:
-                    self._tell(self._refused, work, "")
-                    return
+            self._requests.delete(names)
         except Stopped:
-            raise
-        except ApiError as error:
-            self._tell(self._refused, work, self._explain(error))
-
-    def _created_or_not(self, work: Work, job: Object) -> bool:
-        """Make a Job, whose name tells it from all others: to ask twice makes one."""
-        try:
-            self._client.create("jobs", job)
-        except ApiError as error:
-            if error.status == 403 and "exceeded quota" in str(error):
-                self._tell(self._short_of_quota, work, str(error))
-                self._stop.wait(_PODLESS_S)
-                return False
-            if error.status != 409:
-                raise
-            there = self._client.get("jobs", work.name)
-            if "deletionTimestamp" in there["metadata"]:
-                self._stop.wait(0.5)
-                return False
-            if not _is_of(there, work.evaluation):
-                raise
-        return True
-
-    def _ensure_anchor(self, with_service: bool) -> Object:
-        with self._anchoring:
-            anchor = self._anchor
-            if anchor is None:
-                anchor = self._anchor = self._made("configmaps", _manifest.anchor(self._study_id))
-            if with_service and not self._has_service:
-                self._made("services", _manifest.service(self._study_id, _manifest.owner(anchor)))
-                self._has_service = True
-            return anchor
-
-    def _made(self, kind: str, body: Object) -> Object:
-        try:
-            made = self._client.create(kind, body)
-        except ApiError as error:
-            self.used = self.used or error.status in (0, 409) or error.status >= 500
-            if error.status != 409:
-                raise
-            return self._client.get(kind, body["metadata"]["name"])
-        self.used = True
-        return made
-
-    def _explain(self, error: ApiError) -> str:
-        where = f"namespace '{self._client.namespace}'"
-        if error.status in (401, 403):
-            return f"the cluster refuses, see the Role in hpo-k8s's README: {error}"
-        if error.status == 404:
-            return f"there is no {where}: {error}"
-        if error.status in (400, 422):
-            return f"Kubernetes refuses the Job: {error}"
-        return f"its Job could not be made in {where}: {error}"
-
-    def _terminate(self, work: Work, grace_s: float) -> None:
-        live = self._pods_of(work)
-        if not live:
-            self._client.delete("jobs", work.name)
-            live = self._pods_of(work)
-        for pod in live:
-            if not read(pod, EVALUATION).over and not end_pod(self._client, pod["metadata"]["name"], grace_s):
-                self._client.delete("jobs", work.name)
-        self._tell(self._terminated, work, live)
-
-    def _look_at_pods(self, work: Work) -> None:
-        pods = self._pods_of(work)
-        self._tell(self._adopted, work, pods)
-
-    def _adopted(self, work: Work, pods: Sequence[Object]) -> None:
-        for pod in pods:
-            self._changed("MODIFIED", pod)
-
-    def _look_at_job(self, work: Work) -> None:
-        try:
-            self._client.get("jobs", work.name)
-        except ApiError as error:
-            if error.status != 404:
-                return  # Later, then.
-            self._tell(self._looked, work, False, ())
-            return
-        try:
-            events, _ = self._client.all("events", {"fieldSelector": f"involvedObject.name={work.name}"})
-        except ApiError:
-            events = []  # They are for people; not everybody may read them.
-        refusals = [one.get("message", "") for one in events if one.get("reason") == "FailedCreate"]
-        self._tell(self._looked, work, True, refusals)
-
-    def _discard(self, work: Work) -> None:
-        self._client.delete("jobs", work.name)
-
-    def _pods_of(self, work: Work) -> list[Object]:
-        labels = {**study_labels(self._study_id), EVALUATION: work.name}
-        return self._client.all("pods", {"labelSelector": selector(labels)})[0]
+            pass
+        except Exception as error:  # noqa: BLE001 - they are deleted with the study at the latest
+            self._notice_once(f"Jobs that are over can't be deleted now: {error}")
 
 
 def _could_not_start(message: str) -> Verdict:
@@ -606,8 +496,3 @@ def _could_not_start(message: str) -> Verdict:
 def _ended_by_us(pods: Collection[Pod]) -> Verdict:
     codes = [pod.exit_code for pod in sorted(pods, key=lambda pod: pod.index) if pod.exit_code is not None]
     return of_code(codes[0]) if codes else Verdict(signal=signal.SIGKILL)
-
-
-def _is_of(job: Object, evaluation: Evaluation) -> bool:
-    notes = job["metadata"].get("annotations") or {}
-    return bool(notes.get("hpo-core/evaluation") == evaluation.name)

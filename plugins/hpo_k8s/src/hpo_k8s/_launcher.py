@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Collection, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from hpo_core import Capability, Evaluation, Launcher, LaunchError
-from hpo_core.events import EventLoop, Key
-from hpo_k8s import _manifest
+from hpo_core import Capability, ConfigurationError, Evaluation, Launcher, LaunchError
+from hpo_core.events import AllocationNotice, EventLoop, Key
+from hpo_k8s import _access, _manifest
 from hpo_k8s._clerk import Clerk
-from hpo_k8s._client import ApiError, Client
+from hpo_k8s._client import Client, Patience
+from hpo_k8s._connection import ApiError, Object
+from hpo_k8s._files import Layout, layout
+from hpo_k8s._jobs import Jobs
 from hpo_k8s._manager import K8sManager
 from hpo_k8s._options import K8sOptions, template_of
+from hpo_k8s._requests import Requests
 from hpo_k8s._sweep import sweep
+
+if TYPE_CHECKING:
+    from hpo_core import Evaluator
+
+_CLEARED_WITHIN_S = 30.0
+"""How long a Job is waited for that deletes checkpoints at the end of a study."""
+_CLEARED_AT_ONCE = 500
 
 
 class K8sLauncher(Launcher):
@@ -41,14 +52,32 @@ class K8sLauncher(Launcher):
     def __init__(self, options: Any = None, *, launch_args: str = "") -> None:
         super().__init__(options or K8sOptions(), launch_args=launch_args)
         self._template = template_of(self.options)
+        self._layout = Layout()
+        self._wide = False
         self._client: Client | None = None
+        self._requests: Requests | None = None
         self._clerk: Clerk | None = None
         self._adopted: set[str] = set()
+
+    def check(self, evaluator: Evaluator) -> None:
+        if not evaluator.workload_image:
+            raise ConfigurationError("workload_manager='k8s' needs workload_image, the container image to run")
+        for name in ("launch_args", "alloc_args"):
+            if getattr(evaluator, name):
+                raise ConfigurationError(
+                    f"{name} has no meaning on Kubernetes; pods are described by launcher_options (see hpo-k8s)"
+                )
+        self._layout = layout(evaluator, self.options)
+        self._wide = evaluator.nodes_per_eval > 1
+        self.makes_files = self._layout.by_pod
 
     def open(self, events: EventLoop, study_id: str) -> None:
         super().open(events, study_id)
         self._adopted = set()
         self._client = self._connect()
+        _access.check(self._client, wide=self._wide)
+        if self._layout.words:
+            self._notice(self._layout.words)
 
     def launch(self, evaluation: Evaluation) -> None:
         self._work().launch(evaluation)
@@ -64,6 +93,13 @@ class K8sLauncher(Launcher):
             raise LaunchError(f"what still runs on the cluster can't be found: {error}; try again later") from error
         self._adopted = {_manifest.name_of(one.name) for one in evaluations if one.key in keys}
         return keys
+
+    def forget(self, keys: Sequence[Key]) -> None:
+        if self._clerk is not None:
+            self._clerk.forget(keys)
+
+    def discard(self, directories: Sequence[Sequence[str]]) -> None:
+        self._work().discard(directories)
 
     def clean(self, study_id: str, grace_s: float) -> Sequence[str]:
         client = self._client or self._connect()
@@ -83,20 +119,34 @@ class K8sLauncher(Launcher):
         import yaml  # type: ignore[import-untyped]
 
         study_id = evaluation.environment.get("HPO_STUDY", "STUDY")
-        job = _manifest.job(evaluation, study_id, self.options, self._template)
-        text = yaml.safe_dump(job, sort_keys=False, allow_unicode=True, width=120)
-        return f"# When it runs, it belongs to the ConfigMap {_manifest.anchor_name(study_id)}.\n{text}"
+        texts = [
+            yaml.safe_dump(made, sort_keys=False, allow_unicode=True, width=120)
+            for made in self._manifests(evaluation, study_id)
+        ]
+        head = f"# When it runs, all belongs to the ConfigMap {_manifest.anchor_name(study_id)}.\n"
+        return head + "---\n".join(texts)
+
+    def _manifests(self, evaluation: Evaluation, study_id: str) -> list[Object]:
+        """Everything that is made for one evaluation."""
+        made = [_manifest.anchor(study_id)]
+        if self._layout.sources is not None:
+            made.append(_manifest.sources(study_id, self._layout.sources))
+        if len(evaluation.slots) > 1:
+            made.append(_manifest.service(study_id))
+        return [*made, self._jobs(study_id).job(evaluation)]
 
     def close(self) -> None:
         clerk, self._clerk = self._clerk, None
         client, self._client = self._client, None
+        requests, self._requests = self._requests, None
         if clerk is not None:
             clerk.stop()
         if client is None:
             return
         try:
-            if clerk is not None and clerk.used:
+            if clerk is not None and requests is not None and requests.used:
                 client.go_on()
+                self._clear(requests, clerk.garbage)
                 left = sweep(client, self.study_id, 0.0, patience_s=20.0)[1]
                 if left:
                     warnings.warn(_left(left, self.study_id, client.namespace), stacklevel=2)
@@ -106,9 +156,35 @@ class K8sLauncher(Launcher):
         finally:
             client.close()
 
+    def _clear(self, requests: Requests, garbage: Sequence[Sequence[str]]) -> None:
+        """Delete the checkpoints that no evaluation will; a study that goes on finds those again that are left."""
+        paths = [path for places in garbage[:_CLEARED_AT_ONCE] for path in places]
+        try:
+            if not paths or requests.clear(paths, _CLEARED_WITHIN_S):
+                return
+            why = f"not within {_CLEARED_WITHIN_S:g} s"
+        except ApiError as error:
+            why = str(error)
+        warnings.warn(f"checkpoints that nobody continues could not be deleted, {why}: {paths[0]} ...", stacklevel=3)
+
     def _connect(self) -> Client:
         options = self.options
-        return Client(options.context, options.kubeconfig, options.namespace, options.followers + 16)
+        patience = Patience(options.patience_s, min(120.0, options.patience_s))
+        connections = options.followers + 16
+        return Client(
+            options.context,
+            options.kubeconfig,
+            options.namespace,
+            account=options.account,
+            connections=connections,
+            patience=patience,
+        )
+
+    def _jobs(self, study_id: str) -> Jobs:
+        return Jobs(study_id, self.options, self._template, self._layout)
+
+    def _notice(self, text: str) -> None:
+        self.events.post(AllocationNotice(text))
 
     def _work(self) -> Clerk:
         """The clerk, who is there from the first launch on."""
@@ -116,7 +192,9 @@ class K8sLauncher(Launcher):
             if self._client is None:
                 raise LaunchError("the launcher 'k8s' is not open")
             manager = self.manager if isinstance(self.manager, K8sManager) else None
-            self._clerk = Clerk(self._client, self.options, self._template, self.study_id, self.events, manager)
+            jobs = self._jobs(self.study_id)
+            self._requests = Requests(self._client, self.study_id, jobs, self._layout, self._notice)
+            self._clerk = Clerk(self._client, self._requests, self.options, self.study_id, self.events, manager)
         return self._clerk
 
 

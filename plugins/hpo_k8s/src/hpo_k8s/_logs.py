@@ -6,8 +6,9 @@ import threading
 import time
 from collections.abc import Callable
 
-from hpo_k8s._client import ApiError, Client, Stopped
-from hpo_k8s._manifest import CONTAINER
+from hpo_k8s._client import Client
+from hpo_k8s._connection import ApiError, Stopped
+from hpo_k8s._jobs import CONTAINER
 
 _HEAD, _TAIL = 1024, 4096
 _SILENCE_S = 300.0

@@ -11,6 +11,7 @@ import attrs
 from attrs import field, frozen, validators
 
 from hpo_core import ConfigurationError
+from hpo_k8s._connection import ACCOUNT
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 _QUANTITY = re.compile(r"[0-9]+(\.[0-9]+)?(m|k|Ki|[MGTPE]i?)?")
@@ -81,6 +82,7 @@ class K8sOptions:
     Attributes:
         image: container image; filled in from ``workload_image``.
         context, kubeconfig: which cluster; empty: inside a cluster that one, else as kubectl finds it.
+        account: folder in which a pod has the files of its service account, where hpo-core runs in a pod.
         namespace: empty: the context's own.
         service_account: of the pods; empty: the namespace's ``default``. Its token is mounted only where this is set.
         cpu, memory: requests, such as ``2``, ``500m``, ``4Gi``; ``memory`` is the limit too.
@@ -92,6 +94,8 @@ class K8sOptions:
         env: variables, as a table or ``A=1,B=2``.
         secrets: variables from secrets, by reference: ``TOKEN=SECRET/KEY``.
         claims: persistent volume claims that are there already and where pods mount them: ``data=/data``.
+        files: who makes workspaces and checkpoints: ``driver``, which has to see the claim at the same path, or
+            ``pod``, in a step before the program; empty: the driver where that path is a directory here.
         pull_policy: ``Always``, ``IfNotPresent``, ``Never``; empty: as Kubernetes has it for the image's tag.
         pull_secrets: names of secrets for the image's registry.
         template: a pod's description as YAML or JSON for everything else: a file, or a table. Its ``spec`` is what we
@@ -102,11 +106,13 @@ class K8sOptions:
         keep_s: seconds after which Kubernetes deletes a Job that is over, whatever became of the driver.
         followers: logs that are followed at the same time; those of other pods are read when they have ended.
         watch_s: seconds of one watch; a connection that was lost without a word is found out after that.
+        patience_s: seconds that an API server which is away is waited for with a request that has to be made.
     """
 
     image: str = ""
     context: str = ""
     kubeconfig: str = ""
+    account: str = ACCOUNT
     namespace: str = ""
     service_account: str = ""
     cpu: str = field(default="", converter=str, validator=_quantity)
@@ -120,6 +126,7 @@ class K8sOptions:
     env: dict[str, str] | str = field(factory=dict, converter=pairs, validator=_variables)
     secrets: dict[str, str] | str = field(factory=dict, converter=pairs, validator=_keys_of_secrets)
     claims: dict[str, str] | str = field(factory=dict, converter=pairs, validator=_absolute)
+    files: str = field(default="", validator=validators.in_(("", "driver", "pod")))
     pull_policy: str = field(default="", validator=validators.in_(_PULL))
     pull_secrets: tuple[str, ...] | str = field(default=(), converter=_words)
     template: dict[str, Any] | str = ""
@@ -129,6 +136,7 @@ class K8sOptions:
     keep_s: float = field(default=86400.0, validator=validators.ge(60))
     followers: int = field(default=32, validator=validators.ge(1))
     watch_s: float = field(default=60.0, validator=validators.ge(1))
+    patience_s: float = field(default=900.0, validator=validators.ge(0))
 
 
 def template_of(options: K8sOptions) -> dict[str, Any]:

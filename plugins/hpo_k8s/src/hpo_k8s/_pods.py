@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from attrs import frozen
 
 from hpo_core import Failure
-from hpo_k8s._client import Object
-from hpo_k8s._manifest import CONTAINER
+from hpo_k8s._connection import Object
+from hpo_k8s._jobs import CONTAINER
+from hpo_k8s._prologue import FILES
 
 INDEX = "batch.kubernetes.io/job-completion-index"
 
@@ -51,6 +52,8 @@ class Pod:
         evaluation: name of the evaluation, by its label.
         index: its place among the pods of its Job.
         node: where it is; empty: nowhere yet.
+        preparing: whether a container runs that has to end before ours begins.
+        unprepared: why such a one failed, in its own words.
         started: whether our container ran, or runs.
         ended: whether our container has ended, or never will run.
         settled: whether the pod as a whole has: nothing is added to its state after that.
@@ -67,6 +70,8 @@ class Pod:
     evaluation: str
     index: int = 0
     node: str = ""
+    preparing: bool = False
+    unprepared: str = ""
     started: bool = False
     ended: bool = False
     settled: bool = False
@@ -109,12 +114,18 @@ def read(pod: Object, evaluation_label: str) -> Pod:
     scheduled = conditions.get("PodScheduled", {})
     phase = status.get("phase", "Pending")
     settled = phase in ("Succeeded", "Failed")
+    before = status.get("initContainerStatuses") or ()
+    state_before: Object = next((one["state"] for one in before if not _is_done(one.get("state") or {})), {})
+    if waiting.get("reason", "PodInitializing") == "PodInitializing":
+        waiting = state_before.get("waiting") or waiting
     detail = ended or waiting
     return Pod(
         name=metadata["name"],
         evaluation=labels.get(evaluation_label, ""),
         index=int(labels.get(INDEX, (metadata.get("annotations") or {}).get(INDEX, 0))),
         node=(pod.get("spec") or {}).get("nodeName", ""),
+        preparing="running" in state_before,
+        unprepared=_unprepared(before),
         started="running" in state or (ended is not None and ended.get("reason") not in CANNOT_START),
         ended=ended is not None or settled,
         settled=settled,
@@ -130,6 +141,22 @@ def read(pod: Object, evaluation_label: str) -> Pod:
         if scheduled.get("status") == "False" and scheduled.get("reason") == "Unschedulable"
         else "",
     )
+
+
+def _is_done(state: Object) -> bool:
+    """Whether a container before ours ended as it should."""
+    ended = state.get("terminated")
+    return ended is not None and ended.get("exitCode") == 0
+
+
+def _unprepared(before: Sequence[Object]) -> str:
+    """Why our container never begins, if one before it failed."""
+    for one in before:
+        ended = (one.get("state") or {}).get("terminated")
+        if ended is not None and not _is_done(one["state"]):
+            said = (ended.get("message") or "").strip() or f"exit code {ended.get('exitCode')}, {ended.get('reason')}"
+            return said if one["name"] == FILES else f"its container {one['name']} failed: {said}"
+    return ""
 
 
 def verdict(pods: Sequence[Pod], memory_limit: str) -> Verdict:
@@ -160,6 +187,11 @@ def _verdict(pod: Pod, memory_limit: str) -> Verdict:
                 failure=reasons[reason],
                 message=f"pod {pod.name} had to go: {reason}{_said(words)}",
             )
+    if pod.unprepared and not pod.started:
+        return Verdict(
+            failure=Failure.COULD_NOT_START,
+            message=f"what it needs could not be made ready in pod {pod.name}: {pod.unprepared}",
+        )
     if pod.reason == "OOMKilled":
         return Verdict(
             exit_code=pod.exit_code,

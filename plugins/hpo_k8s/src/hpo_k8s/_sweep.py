@@ -6,7 +6,8 @@ import math
 import time
 from collections.abc import Collection, Sequence
 
-from hpo_k8s._client import PATIENT, ApiError, Client, Object, Patience, selector
+from hpo_k8s._client import Client, Patience, selector
+from hpo_k8s._connection import ApiError, Object
 from hpo_k8s._manifest import EVALUATION, anchor_name, study_labels
 from hpo_k8s._pods import read
 
@@ -38,7 +39,7 @@ def sweep(
     if not spare:
         client.delete("services", anchor_name(study_id), patience=patience) if _is_wide(jobs) else None
         client.delete("configmaps", anchor_name(study_id), patience=patience)
-    ended = [one["metadata"]["name"] for one in jobs if not _is_finished(one)]
+    ended = [one["metadata"]["name"] for one in jobs if not is_finished(one)]
     for pod in _pods(client, query, patience, spare):
         if not read(pod, EVALUATION).over or not pod["metadata"].get("ownerReferences"):
             end_pod(client, pod["metadata"]["name"], grace_s, patience)
@@ -50,7 +51,7 @@ def sweep(
     return ended, _wait_until_gone(client, query, patience, spare, grace_s)
 
 
-def end_pod(client: Client, name: str, grace_s: float, patience: Patience = PATIENT) -> bool:
+def end_pod(client: Client, name: str, grace_s: float, patience: Patience | None = None) -> bool:
     """TERM now, KILL after the grace.
 
     Returns:
@@ -82,7 +83,8 @@ def _wait_until_gone(
         pause_s = min(1.0, pause_s * 1.5)
 
 
-def _is_finished(job: Object) -> bool:
+def is_finished(job: Object) -> bool:
+    """Whether a Job is over."""
     conditions = (job.get("status") or {}).get("conditions") or ()
     return any(one["type"] in ("Complete", "Failed") and one["status"] == "True" for one in conditions)
 

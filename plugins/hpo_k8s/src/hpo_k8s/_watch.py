@@ -8,7 +8,8 @@ import threading
 import time
 from collections.abc import Callable
 
-from hpo_k8s._client import IMPATIENT, ApiError, Client, Object, Stopped
+from hpo_k8s._client import IMPATIENT, Client
+from hpo_k8s._connection import ApiError, Object, Stopped
 
 _RESYNC_S = 300.0
 """All pods are listed anew so often, whatever the watch says."""

@@ -1,6 +1,7 @@
 """What an API server checks in a Job before it takes it, and what it fills in."""
 
 import copy
+import re
 import uuid
 
 from store import LABEL, NAME, NAME_RULE, Refused
@@ -29,6 +30,8 @@ CONTAINER = {
     *("terminationMessagePath", "terminationMessagePolicy", "tty", "volumeDevices", "restartPolicy"),
 }
 
+CONFIG_KEY = re.compile(r"[-._a-zA-Z0-9]{1,253}")
+
 
 def unknown_fields(job):
     """Paths of fields that there are not."""
@@ -38,8 +41,9 @@ def unknown_fields(job):
         for part in filter(None, path.split(".")):
             item = (item or {}).get(part) if isinstance(item, dict) else None
         found += [f"{path}.{key}".lstrip(".") for key in item or () if key not in known]
-    for place, container in enumerate(_containers(job)):
-        found += [f"spec.template.spec.containers[{place}].{key}" for key in container if key not in CONTAINER]
+    for part, containers in (("containers", _containers(job)), ("initContainers", _containers(job, "initContainers"))):
+        for place, container in enumerate(containers):
+            found += [f"spec.template.spec.{part}[{place}].{key}" for key in container if key not in CONTAINER]
     return found
 
 
@@ -78,7 +82,7 @@ def check_job(job):
         for value in (labels or {}).values():
             if len(value) > 63 or not LABEL.fullmatch(value):
                 _invalid(name, where, f'Invalid value: "{value}": a valid label must be an empty string or ...')
-    for container in _containers(job):
+    for container in [*_containers(job), *_containers(job, "initContainers")]:
         if not container.get("image"):
             _invalid(name, "spec.template.spec.containers[0].image", "Required value")
         for variable in container.get("env") or ():
@@ -86,9 +90,23 @@ def check_job(job):
                 raise Refused(400, "BadRequest", "json: cannot unmarshal number into Go struct field EnvVar.value")
 
 
-def _containers(job):
+def check_config_map(body):
+    """Refuse what Kubernetes refuses."""
+    name, data = body["metadata"]["name"], {**(body.get("data") or {}), **(body.get("binaryData") or {})}
+    for key in data:
+        if not CONFIG_KEY.fullmatch(key):
+            _refuse_config_map(name, f'data[{key}]: Invalid value: "{key}": a valid config key must consist of ...')
+    if sum(len(text) * (3 / 4 if key in (body.get("binaryData") or {}) else 1) for key, text in data.items()) > 2**20:
+        _refuse_config_map(name, "[]: Too long: must have at most 1048576 bytes")
+
+
+def _refuse_config_map(name, message):
+    raise Refused(422, "Invalid", f'ConfigMap "{name}" is invalid: {message}', {"name": name, "kind": "ConfigMap"})
+
+
+def _containers(job, part="containers"):
     spec = ((job.get("spec") or {}).get("template") or {}).get("spec") or {}
-    return spec.get("containers") or []
+    return spec.get(part) or []
 
 
 def _invalid(name, field, message):
@@ -113,7 +131,7 @@ def filled_in(job):
         "labels": {**(given.get("labels") or {}), **labels, "controller-uid": uid, "job-name": name},
     }
     pod = template["spec"]
-    for container in pod["containers"]:
+    for container in [*pod.get("initContainers", ()), *pod["containers"]]:
         container.setdefault("resources", {})
         container.setdefault("terminationMessagePath", "/dev/termination-log")
         container.setdefault("terminationMessagePolicy", "File")

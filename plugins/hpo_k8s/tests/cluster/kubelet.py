@@ -10,6 +10,7 @@ import tempfile
 import threading
 import time
 
+import volumes
 from store import now
 
 MARK = "FAKE_POD_UID"
@@ -84,8 +85,10 @@ class Kubelet:
         self._own = {}
         """Reason and message of the pod as a whole."""
         self._force = threading.Event()
-        container = next(one for one in pod["spec"]["containers"] if one["name"] == "main" or True)
-        self.container = container
+        self.container = pod["spec"]["containers"][0]
+        self._before = {}
+        """Status of each container that ran, or runs, before that one."""
+        self._volumes = volumes.Volumes(store, knobs, pod)
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
@@ -160,6 +163,8 @@ class Kubelet:
                     **({"resources": resources} if run else {}),
                 }
             ]
+            if self._before:
+                status["initContainerStatuses"] = list(self._before.values())
             self.store.touch("pods", self.pod)
 
     def _wait(self, reason, message="", *, ready=True):
@@ -178,8 +183,62 @@ class Kubelet:
 
     def _run(self):
         self._wait("ContainerCreating", ready=False)
-        if self._prepare():
-            self._execute()
+        try:
+            before = self.pod["spec"].get("initContainers", ())
+            if self._mount() and all(map(self._run_before, before)) and self._prepare():
+                self._execute()
+        finally:
+            self._volumes.remove()
+
+    def _mount(self):
+        """Wait until all volumes are there."""
+        while not self._volumes.make():
+            if self._killed.wait(0.1) or self._force.is_set():
+                self._over(137, "Error")
+                return False
+        return True
+
+    def _run_before(self, container):
+        """Run a container that has to end well before the next one begins; gives whether it did."""
+        name, environment, output = container["name"], self._environment(container), tempfile.TemporaryFile()
+        words = [self._volumes.placed(_expanded(word, environment)) for word in container["command"]]
+        trouble = self._trouble(container["image"])
+        while trouble is not None:
+            self._before[name] = {"name": name, "state": {"waiting": {"reason": trouble[0], "message": trouble[1]}}}
+            self._wait("PodInitializing")
+            if self._killed.wait(0.1) or self._force.is_set():
+                self._over(137, "Error")
+                return False
+            trouble = self._trouble(container["image"])
+        started = now()
+        self._before[name] = {"name": name, "state": {"running": {"startedAt": started}}}
+        self._wait("PodInitializing")
+        with output:
+            process = subprocess.Popen(
+                words,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                cwd="/",
+                start_new_session=True,
+            )
+            self._process = process
+            code = self._await()
+            self._process = None
+            _sweep(self.uid)
+            output.seek(0)
+            said = output.read()[-2048:].decode(errors="replace")
+        code = 128 - code if code < 0 else code
+        ended = {"exitCode": code, "reason": "Error" if code else "Completed", "startedAt": started}
+        if code and container.get("terminationMessagePolicy") == "FallbackToLogsOnError":
+            ended["message"] = said
+        self._before[name] = {"name": name, "state": {"terminated": {**ended, "finishedAt": now()}}}
+        if code:
+            self.log.close()
+            self._status("Failed", {"waiting": {"reason": "PodInitializing"}}, conditions=[])
+            return False
+        return True
 
     def _prepare(self):
         """Pull the image and look for what the container needs; gives whether it can be started."""
@@ -214,8 +273,9 @@ class Kubelet:
         return None
 
     def _execute(self):
-        environment = self._environment()
-        words = [_expanded(word, environment) for word in self.container["command"] + self.container.get("args", [])]
+        environment = self._environment(self.container)
+        words = self.container["command"] + self.container.get("args", [])
+        words = [self._volumes.placed(_expanded(word, environment)) for word in words]
         home = tempfile.mkdtemp(prefix="fake-pod-")
         limit = (self.container["resources"].get("limits") or {}).get("memory")
         try:
@@ -315,17 +375,17 @@ class Kubelet:
 
     # The container's surroundings
 
-    def _environment(self):
+    def _environment(self, container):
         metadata = self.pod["metadata"]
         found = {
             "PATH": os.environ["PATH"],
             "HOSTNAME": self.pod["spec"].get("hostname", metadata["name"]),
             MARK: self.uid,
         }
-        for variable in self.container.get("env") or ():
+        for variable in container.get("env") or ():
             source = variable.get("valueFrom")
             if source is None:
-                found[variable["name"]] = _expanded(variable.get("value", ""), found)
+                found[variable["name"]] = self._volumes.placed(_expanded(variable.get("value", ""), found))
             elif "secretKeyRef" in source:
                 reference = source["secretKeyRef"]
                 found[variable["name"]] = self.knobs["secrets"][reference["name"]][reference["key"]]

@@ -13,6 +13,7 @@ from controllers import Controllers
 from store import KINDS, NAMESPACES, Refused, Store, details, full, not_found, selects
 
 _ROUTE = re.compile(r"/(api/v1|apis/batch/v1)/namespaces/([^/]+)/([a-z]+)(?:/([^/]+))?(?:/([a-z]+))?")
+_REVIEWS = "/apis/authorization.k8s.io/v1/"
 _ORPHANS = (
     '299 - "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove '
     'them or set propagationPolicy=Orphan to suppress this warning"'
@@ -24,7 +25,8 @@ KNOBS = {
     "quota": None,
     "gpus": 0,
     "node_labels": {},
-    "claims": ["data"],
+    "hides_rules": False,
+    "claims": {"data": ""},
     "secrets": {},
     "missing_images": ["lab/nope:1"],
     "unschedulable": "",
@@ -36,9 +38,10 @@ KNOBS = {
     "away": False,
     "faults": [],
 }
-"""What tests turn. `role`: rules as in a Role, or None for an administrator. `away`: nobody answers. `faults`: the
-first that matches a request ``METHOD PATH?QUERY`` is done to it, `times` often: `status` with `headers`, `slow_s`,
-`drop` (no answer, nothing done), `lost` (no answer, but done)."""
+"""What tests turn. `role`: rules as in a Role, or None for an administrator. `claims`: the folder of each on this
+machine, which takes the place of the path at which pods mount it; empty: it is that path itself. `away`: nobody
+answers. `faults`: the first that matches a request ``METHOD PATH?QUERY`` is done to it, `times` often: `status` with
+`headers`, `slow_s`, `drop` (no answer, nothing done), `lost` (no answer, but done)."""
 
 
 class Cluster:
@@ -195,11 +198,14 @@ class Handler(BaseHTTPRequestHandler):
 
     def _respond(self):
         store = self.cluster.store
-        if self.headers.get("Authorization") != f"Bearer {self.cluster.knobs['token']}":
+        scheme, _, token = self.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or token != self.cluster.knobs["token"]:
             raise Refused(401, "Unauthorized", "Unauthorized")
         if self.route == "/version":
             return 200, {"major": "1", "minor": "33", "gitVersion": "v1.33.13-fake", "platform": "linux/amd64"}
         match = _ROUTE.fullmatch(self.route)
+        if self.route.startswith(_REVIEWS):
+            return self._review(self.route.removeprefix(_REVIEWS))
         if match is None or match[3] not in KINDS or (match[3] == "jobs") != (match[1] == "apis/batch/v1"):
             raise Refused(404, "NotFound", "the server could not find the requested resource")
         _, namespace, kind, name, part = match.groups()
@@ -218,6 +224,12 @@ class Handler(BaseHTTPRequestHandler):
                 return self._create(kind, namespace)
             elif self.command == "DELETE":
                 return self._delete(kind, namespace, name)
+            elif self.command == "PATCH" and self.headers.get("Content-Type") == "application/merge-patch+json":
+                found = store.get(kind, namespace, name)
+                changed = {**found["metadata"], **self.body["metadata"]}
+                found["metadata"] = {key: value for key, value in changed.items() if value not in ([], None)}
+                store.touch(kind, found)
+                return 200, found
             else:
                 raise Refused(
                     405, "MethodNotAllowed", "the server does not allow this method on the requested resource"
@@ -234,13 +246,29 @@ class Handler(BaseHTTPRequestHandler):
         elif self.command == "DELETE":
             verb = "delete" if name else "deletecollection"
         resource, group = kind + (f"/{part}" if part else ""), "batch" if kind == "jobs" else ""
-        for rule in role:
-            if group in rule["apiGroups"] and resource in rule["resources"] and verb in rule["verbs"]:
-                return
+        if any(_allows(rule, group, resource, verb) for rule in role):
+            return
         words = f'cannot {verb} resource "{resource}" in API group "{group}" in the namespace "{namespace}"'
         user = 'User "system:serviceaccount:hpo:sa"'
         name = f' "{name}"' if name else ""
         raise Refused(403, "Forbidden", f"{full(kind)}{name} is forbidden: {user} {words}", details(kind))
+
+    def _review(self, kind):
+        """What may be done: the whole list, or one thing."""
+        role, spec = self.cluster.knobs["role"], self.body["spec"]
+        everything = {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}
+        rules = [everything] if role is None else role
+        if kind == "selfsubjectrulesreviews":
+            listed = [] if self.cluster.knobs["hides_rules"] else rules
+            status = {"resourceRules": listed, "nonResourceRules": [], "incomplete": self.cluster.knobs["hides_rules"]}
+            name = "SelfSubjectRulesReview"
+        else:
+            asked = spec["resourceAttributes"]
+            resource = asked["resource"] + (f"/{asked['subresource']}" if "subresource" in asked else "")
+            status = {"allowed": any(_allows(rule, asked["group"], resource, asked["verb"]) for rule in rules)}
+            name = "SelfSubjectAccessReview"
+        version = "authorization.k8s.io/v1"
+        return 201, {"kind": name, "apiVersion": version, "metadata": {}, "spec": spec, "status": status}
 
     def _list(self, kind, namespace):
         store = self.cluster.store
@@ -278,6 +306,8 @@ class Handler(BaseHTTPRequestHandler):
             if reason:
                 raise Refused(403, "Forbidden", f'pods "{name}" is forbidden: {reason}', details(kind, name))
             raise Refused(422, "Invalid", "this cluster takes no bare pods")
+        if kind == "configmaps":
+            checks.check_config_map(body)
         if kind != "jobs":
             return 201, store.add(kind, namespace, body)
         unknown = checks.unknown_fields(body)
@@ -413,3 +443,9 @@ class Handler(BaseHTTPRequestHandler):
         elif what == "stop":
             threading.Thread(target=cluster.server.shutdown).start()
         self._send(200, answer)
+
+
+def _allows(rule, group, resource, verb):
+    """Whether a rule of a Role allows something for all objects of a kind."""
+    wanted = (("apiGroups", group), ("resources", resource), ("verbs", verb))
+    return "resourceNames" not in rule and all({text, "*"} & set(rule[part]) for part, text in wanted)
