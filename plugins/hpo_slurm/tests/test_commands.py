@@ -5,7 +5,7 @@ import pytest
 from hpo_core import Failure
 from hpo_slurm import _commands as cmd
 from hpo_slurm._guard import Left
-from hpo_slurm._inquiry import read_inquiry, share_out
+from hpo_slurm._inquiry import read_inquiry
 from hpo_slurm._verdict import Doubt, judge
 
 
@@ -142,21 +142,9 @@ def test_gpus_and_cores_of_nodes():
     assert found.cores == {"n1": (0, 1, 2, 3, 8), "n2": (0,), "n3": ()}
 
 
-@pytest.mark.parametrize(
-    ("slots", "shared"),
-    [(1, ("0", "1")), (2, ("0", "1")), (3, ("0", "0", "1", "1")), (4, ("0", "0", "1", "1"))],
-)
-def test_gpus_are_shared_by_no_more_than_must(slots, shared):
-    assert share_out(("0", "1"), slots) == shared
-    assert share_out((), slots) == ()
-
-
 def test_what_the_guard_hears():
     left = Left("mark")
     for line in ("salloc 5", "job 12", "salloc 0", "name hpo-x-", "srun 7", "srun 8", "srun -7", "folder /a b"):
-        left.hear(line)
-    assert (left.salloc, left.job, left.names, left.sruns, left.folder, left.done) == (
-        *(0, "12", ("hpo-x-",), {8}, "/a b", False),
-    )
-    left.hear("done")
-    assert left.done
+        word, _, text = line.partition(" ")
+        left.hear(word, text)
+    assert (left.salloc, left.job, left.names, left.sruns, left.folder) == (0, "12", ("hpo-x-",), {8}, "/a b")

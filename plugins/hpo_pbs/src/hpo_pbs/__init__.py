@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from hpo_core import WorkloadManager, hookimpl
-from hpo_pbs._manager import PbsManager, PbsOptions
+from hpo_pbs._manager import PbsManager
+from hpo_pbs._options import PbsOptions
 
 __all__ = ["PbsManager", "PbsOptions", "hpo_register_workload_manager"]
 

@@ -10,6 +10,8 @@ from typing import Any
 
 from attrs import frozen
 
+from hpo_core import clusters
+
 _NO_ANSWER = frozenset({160, 162, 171, 183})
 _NO_CONNECTION = re.compile(
     r"cannot connect to server|couldn't connect to cluster|connection refused|connection timed out|unknown host|"
@@ -21,18 +23,8 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 _TIME = re.compile(r"\w{3} (\w{3}) +(\d+) (\d+):(\d+):(\d+) (\d{4})")
 
 
-@frozen
-class Answer:
-    """What a command said.
-
-    Attributes:
-        code: its exit code; None where it did not end in time, or could not be started.
-        out, err: what it printed.
-    """
-
-    code: int | None
-    out: str = ""
-    err: str = ""
+class Answer(clusters.Answer):
+    """What a command of PBS said."""
 
     @property
     def silent(self) -> bool:

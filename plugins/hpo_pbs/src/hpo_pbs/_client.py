@@ -6,20 +6,18 @@ import os
 import pwd
 import re
 import shutil
-import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from hpo_core import AllocationError
-from hpo_core.events import EventLoop
-from hpo_pbs._answers import Answer, read_versions, sequence
-from hpo_pbs._command import Command
+from hpo_core.clusters import Runner
+from hpo_pbs._answers import Answer, Job, read_versions, sequence
 from hpo_pbs._dialect import DIALECTS, Dialect
 
 _DETECT_S = 5.0
 
 
-class Client:
+class Client(Runner):
     """Runs commands of PBS, each with a limit of time.
 
     Args:
@@ -31,7 +29,7 @@ class Client:
     """
 
     def __init__(self, timeout_s: float = 30.0) -> None:
-        self.timeout_s = timeout_s
+        super().__init__(environment, timeout_s)
         self.dialect = Dialect()
         self.folder = ""
 
@@ -44,7 +42,7 @@ class Client:
         qstat = find_program("qstat")
         if not qstat:
             return None
-        answer = _run((qstat, "--version"))
+        answer = self.run((qstat, "--version"), _DETECT_S)
         said = f"{answer.out}\n{answer.err}"
         dialect = DIALECTS.get(read_versions(said))
         if dialect is None:
@@ -71,38 +69,54 @@ class Client:
 
     def answers(self) -> bool:
         """Whether the server answers now."""
-        return _run((self.program("qselect"), "-u", _user(), "-N", "hpo")).code == 0
+        return self.call(self.dialect.select(_user(), "hpo"), _DETECT_S).code == 0
 
     def program(self, name: str) -> str:
         """The path of a command."""
         return os.path.join(self.folder, name)
 
-    def start(self, words: Sequence[str], then: Callable[[Answer], None], *, out: Path | None = None) -> Command:
-        """Run a command that nobody listens to yet; see `Command`."""
-        return Command((self.program(words[0]), *words[1:]), environment(), self.timeout_s, then, out=out)
+    def call(
+        self,
+        words: Sequence[str],
+        timeout_s: float | None = None,
+        *,
+        out: Path | None = None,
+        started: Callable[[int], None] | None = None,
+    ) -> Answer:
+        """Run a command, and wait for it; see `Runner.run`."""
+        answer = self.run((self.program(words[0]), *words[1:]), timeout_s, out=out, started=started)
+        return Answer(answer.code, answer.out, answer.err)
 
-    def ask(self, events: EventLoop, words: Sequence[str], then: Callable[[Answer], None]) -> Command:
-        """Run a command, and tell what it said on the loop's thread."""
-        command = self.start(words, then)
-        command.listen(events)
-        return command
+    def job(self, number: str) -> Job | None:
+        """How a job stands; its state is empty where PBS knows it no more. None: no answer."""
+        for history in (False, True):
+            words = self.dialect.status(number, history=history)
+            if words is None:
+                break
+            answer = self.call(words)
+            try:
+                job = self.dialect.read(answer, number)
+            except ValueError:
+                return self.job(number)  # in the other form, from now on
+            if job is not None:
+                return job
+            if not answer.gone and not (history and not answer.silent):
+                return None
+        return Job(number, "")
 
-    def call(self, words: Sequence[str], timeout_s: float | None = None) -> Answer:
-        """Run a command, and wait for it."""
-        return _run((self.program(words[0]), *words[1:]), self.timeout_s if timeout_s is None else timeout_s)
+    def named(self, name: str, timeout_s: float | None = None) -> Answer:
+        """Ids of this user's jobs of a name that are not over."""
+        return self.call(self.dialect.select(_user(), name), timeout_s)
 
-    def qdel(self, jobs: Sequence[str], *, force: bool = False) -> tuple[str, ...]:
-        """The words that delete jobs."""
-        return ("qdel", *(("-W", "force") if force else ()), *jobs)
+    def left(self, jobs: Sequence[str]) -> list[str]:
+        """Which of these jobs are not over, as far as PBS answers."""
+        return [job for job in jobs if not self._is_over(job)]
 
-    def qselect(self, name: str) -> tuple[str, ...]:
-        """The words that ask for this user's jobs of a name that are not over."""
-        return ("qselect", "-u", _user(), "-N", name)
-
-    def says_over(self, answer: Answer, job: str) -> bool:
-        """Whether plain ``qstat ID`` shows a state in which a job is over."""
-        rows = [line.split() for line in answer.out.splitlines() if re.match(rf"{sequence(job)}\b", line)]
-        return any(len(row) > 4 and row[-2] in self.dialect.over for row in rows)
+    def _is_over(self, job: str) -> bool:
+        """Whether plain ``qstat ID`` says that a job is gone, or shows it in a state in which it is over."""
+        answer = self.call(("qstat", job))
+        rows = [line.split() for line in answer.out.splitlines() if re.match(rf"{re.escape(sequence(job))}\b", line)]
+        return answer.gone or any(len(row) > 4 and row[-2] in self.dialect.over for row in rows)
 
 
 def environment() -> dict[str, str]:
@@ -121,23 +135,6 @@ def _configured() -> list[str]:
     except OSError:
         return []
     return [os.path.join(value.strip(), "bin") for value in re.findall(r"^PBS_EXEC=(.*)$", text, re.MULTILINE)]
-
-
-def _run(words: Sequence[str], timeout_s: float = _DETECT_S) -> Answer:
-    try:
-        done = subprocess.run(
-            words,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            env=environment(),
-            timeout=timeout_s,
-            start_new_session=True,
-        )
-    except (OSError, subprocess.SubprocessError) as error:
-        return Answer(None, "", str(error))
-    return Answer(done.returncode, done.stdout, done.stderr)
 
 
 def _user() -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from hpo_pbs._answers import Answer, Job, read_json, read_text, sequence
 
@@ -33,6 +33,14 @@ class Dialect:
     def script(self, path: str) -> tuple[str, ...]:
         """The end of the words of qsub: no login shell comes between."""
         return ("--", "/bin/sh", path)
+
+    def delete(self, jobs: Sequence[str], *, force: bool = False) -> tuple[str, ...]:
+        """Delete jobs; `force` only where it `forces`."""
+        return ("qdel", *(("-W", "force") if force else ()), *jobs)
+
+    def select(self, user: str, name: str) -> tuple[str, ...]:
+        """Ask for a user's jobs of a name that are not over."""
+        return ("qselect", "-u", user, "-N", name)
 
     def status(self, job: str, *, history: bool = False) -> tuple[str, ...] | None:
         """Ask how a job stands; None: of its history, nothing can be asked."""

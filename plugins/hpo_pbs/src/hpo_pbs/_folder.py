@@ -4,37 +4,61 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 import shlex
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from hpo_core import AllocationError
+
 _SCRIPT = Path(__file__).with_name("pilot.sh")
 _TOLD_AT_MOST = 2000
+
+
+def make_base(shared: Path, name: str) -> Path:
+    """A hidden folder for all jobs of an allocation, which this user alone may enter.
+
+    Raises:
+        AllocationError: it can't be made.
+    """
+    try:
+        shared.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return Path(tempfile.mkdtemp(prefix=f".{name}-", dir=shared))
+    except OSError as error:
+        raise AllocationError(
+            f"no folder can be made in {shared} ({error.strerror}), where the job's script and messages would be; "
+            "the option shared_dir names another place that the nodes see"
+        ) from error
 
 
 class JobFolder:
     """The folder of one job; `pilot.sh` describes the files.
 
     Args:
-        path: of a folder that is not there yet; the one around it is this user's alone.
+        base: what `make_base` gave.
+        number: of the job among those of the allocation.
         bin_folder: where the commands of PBS are on this host.
         starter: how programs get to nodes, or ``auto``.
         patience_s: how long the driver may show no sign of life.
 
     Raises:
-        OSError: it can't be made.
+        AllocationError: it can't be made.
     """
 
-    def __init__(self, path: Path, *, bin_folder: str, starter: str, patience_s: float) -> None:
-        self.path = path
+    def __init__(self, base: Path, number: int, *, bin_folder: str, starter: str, patience_s: float) -> None:
+        self.path = base / f"{number}-{secrets.token_hex(2)}"
         self._heard = 0
         self._orders = 0
-        path.mkdir(mode=0o700)
-        settings = {"folder": path, "bin": bin_folder, "starter": starter, "patience": max(1, round(patience_s))}
+        settings = {"folder": self.path, "bin": bin_folder, "starter": starter, "patience": max(1, round(patience_s))}
         head = "".join(f"{name}={shlex.quote(str(value))}\n" for name, value in settings.items())
-        self.write("job", f"#!/bin/sh\n{head}{_SCRIPT.read_text(encoding='utf-8')}")
-        for name in ("orders", "answers", "output", "submitted"):
-            self.write(name, "")
+        try:
+            self.path.mkdir(mode=0o700)
+            self.write("job", f"#!/bin/sh\n{head}{_SCRIPT.read_text(encoding='utf-8')}")
+            for name in ("orders", "answers", "output", "submitted"):
+                self.write(name, "")
+        except OSError as error:
+            raise AllocationError(f"the job's folder can't be made in {base}: {error.strerror}") from error
 
     @property
     def script(self) -> str:

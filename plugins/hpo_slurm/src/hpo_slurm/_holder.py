@@ -9,8 +9,8 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from hpo_core.clusters import Clerk
 from hpo_core.events import Timer
-from hpo_slurm._clerk import Clerk
 from hpo_slurm._client import environment
 from hpo_slurm._commands import srun_words
 
@@ -125,10 +125,7 @@ class Holder:
             timer.cancel()
         process, self._process = self._process, None
         if process is not None and process.stdout is not None:
-            try:
-                self._clerk.unwatch(process.stdout.fileno())
-            except (KeyError, ValueError, RuntimeError):
-                pass  # the clerk is closed already
+            self._clerk.unwatch(process.stdout.fileno())
             process.terminate()
             process.stdout.close()
             try:

@@ -34,11 +34,11 @@ class Found:
 
 def inquire(client: Client, job: int, nodes: Sequence[str], *, cores: bool) -> Found:
     """Run one short step on all nodes where there are GPUs, or cores are to be shared out; else ask nobody."""
-    detail = client.run(("scontrol", "show", "--detail", "--oneliner", "job", str(job)))
+    detail = client.ask(("scontrol", "show", "--detail", "--oneliner", "job", str(job)))
     if not cores and (detail is None or not re.search(r"gres[:/]gpu|GRES=gpu", detail.out)):
         return Found()
     words = srun_words(job, nodes, "hpo-inquiry", arguments=("--chdir=/",))
-    answer = client.run((*words, "sh", "-c", _SCRIPT), _TIMEOUT_S)
+    answer = client.ask((*words, "sh", "-c", _SCRIPT), _TIMEOUT_S)
     if answer is None or answer.code:
         why = "no answer" if answer is None else answer.err.strip()
         return Found(problem=f"the nodes could not be asked for their GPUs and cores, which are not shared out: {why}")
@@ -54,9 +54,3 @@ def read_inquiry(text: str) -> Found:
         gpus[name] = tuple(one for one in devices.split(",") if re.match(r"\d|GPU-|MIG-", one))
         cores[name] = expand_numbers(numbers)
     return Found(gpus, cores)
-
-
-def share_out(gpus: tuple[str, ...], slots: int) -> tuple[str, ...]:
-    """GPUs for the slots in order; where there are fewer GPUs than slots, as many share one as must."""
-    sharing = -(-slots // len(gpus)) if gpus else 1
-    return tuple(gpu for gpu in gpus for _ in range(sharing))

@@ -1,4 +1,4 @@
-"""The one thread that talks to Slurm, so that the study's loop never waits for it."""
+"""The one thread that talks to a scheduler, so that the study's loop never waits for it."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ class Clerk:
     """A thread with an event loop of its own.
 
     Args:
+        name: of the thread.
         failed: is told, in that thread, of a fault of ours; the thread ends then.
     """
 
-    def __init__(self, failed: Callable[[str], None]) -> None:
+    def __init__(self, name: str, failed: Callable[[str], None]) -> None:
         self._failed = failed
         self._calls: deque[Callable[[], None]] = deque()
         self._events = RealEventLoop()
         self._closed = False
-        self._thread = threading.Thread(target=self._run, name="hpo-slurm", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
     def call(self, function: Callable[[], None]) -> None:
@@ -42,8 +43,9 @@ class Clerk:
         self._events.watch(fd, function)
 
     def unwatch(self, fd: int) -> None:
-        """Stop watching; clerk's thread only."""
-        self._events.unwatch(fd)
+        """Stop watching, before `fd` is closed; in the clerk's thread, or harmless once that has ended."""
+        if not self._closed:
+            self._events.unwatch(fd)
 
     def now(self) -> float:
         """The same clock as the loop's of a study."""
@@ -65,7 +67,7 @@ class Clerk:
                 if not self._closed:
                     self._events.next_events()
         except Exception:  # noqa: BLE001 - a thread that dies unheard would leave the study waiting for ever
-            self._failed(f"a fault in hpo-slurm:\n{traceback.format_exc()}")
+            self._failed(f"a fault in {self._thread.name}:\n{traceback.format_exc()}")
 
 
 class LoopCalls:
@@ -95,11 +97,14 @@ class LoopCalls:
                     pass  # so many are waiting that it wakes anyway
 
     def close(self) -> None:
-        """Drop what was not called yet; loop's thread, before the loop is closed."""
+        """Drop what was not called yet; loop's thread."""
         with self._lock:
             write_end, self._write_end = self._write_end, -1
         if write_end >= 0:
-            self._events.unwatch(self._read_end)
+            try:
+                self._events.unwatch(self._read_end)
+            except (KeyError, ValueError, RuntimeError):
+                pass  # that loop was closed before
             os.close(self._read_end)
             os.close(write_end)
             self._calls.clear()

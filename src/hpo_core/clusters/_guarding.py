@@ -1,14 +1,15 @@
-"""The driver's side of the guard (see `hpo_pbs._guard`)."""
+"""The driver's side of the guard."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 
-from hpo_core import AllocationError
-from hpo_pbs import _guard
+from hpo_core.clusters import guard
+from hpo_core.exceptions import AllocationError
 
 _ENDS_WITHIN_S = 5.0
 _PIPES: set[int] = set()
@@ -25,29 +26,32 @@ os.register_at_fork(after_in_child=_close_pipes)
 
 
 class Guard:
-    """A process that gives back what this one holds of PBS, when this one is killed.
+    """A process that gives back what this one holds of a cluster, when this one is killed; used from any thread.
 
     Args:
-        words: its arguments.
+        module: a file with a class `Left`, a kind of `hpo_core.clusters.Leftovers`. It is run by a Python that sees
+            nothing but the standard library, and ``hpo_core.clusters.guard``.
+        arguments: what `Left` is made with.
         environment: variables of the commands that it runs.
 
     Raises:
         AllocationError: it could not be started.
     """
 
-    def __init__(self, words: Sequence[str], environment: Mapping[str, str]) -> None:
-        self._words = tuple(words)
+    def __init__(self, module: str, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
+        self._words = (sys.executable, "-I", "-S", guard.__file__, module, *arguments)
         self._environment = {
             name: text for name, text in environment.items() if not name.startswith(("HPO_", "PYTHON"))
         }
         self._told: list[str] = []
+        self._lock = threading.Lock()
         self._start()
 
     def _start(self) -> None:
         read_end, self._pipe = os.pipe()
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", _guard.__file__, *self._words],
+                self._words,
                 stdin=read_end,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
@@ -65,21 +69,28 @@ class Guard:
             self._write(line)
 
     def tell(self, line: str) -> None:
-        """Say one line."""
-        self._told.append(line)
-        self._write(line)
+        """Say one line: a word, and a text behind it."""
+        with self._lock:
+            self._told.append(line)
+            self._write(line)
 
     def revive(self) -> None:
-        """Start it again where somebody has killed it: without its heartbeat, the job would end."""
-        if self._process.poll() is not None:
-            self._close_pipe()
-            self._start()
+        """Start it again where somebody has killed it, and tell it everything once more.
+
+        Raises:
+            AllocationError: it could not be started.
+        """
+        with self._lock:
+            if self._process.poll() is not None:
+                self._close_pipe()
+                self._start()
 
     def close(self, *, done: bool) -> None:
         """Let it go: at once where all is given back, else it goes on alone until that is so."""
-        if done:
-            self._write("done")
-        self._close_pipe()
+        with self._lock:
+            if done:
+                self._write("done")
+            self._close_pipe()
         if done:
             self._process.wait(_ENDS_WITHIN_S)
         else:
@@ -89,7 +100,7 @@ class Guard:
         try:
             os.write(self._pipe, f"{line}\n".encode(errors="surrogateescape"))
         except OSError:
-            pass  # it was killed, and is revived before long
+            pass  # somebody has killed it
 
     def _close_pipe(self) -> None:
         _PIPES.discard(self._pipe)

@@ -1,0 +1,75 @@
+"""Jobs are given back: deleted, by force where they take too long, until PBS says that they are gone."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from hpo_core import AllocationError
+from hpo_core.clusters import repeat
+from hpo_pbs._answers import read_id
+from hpo_pbs._client import Client
+
+FORCE_AFTER_S = 15.0
+_PAUSES_S = (0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0)
+_AGAIN_S = 5.0
+_CLEAN_S = 60.0
+
+
+def delete(client: Client, jobs: Sequence[str], limit_s: float) -> bool:
+    """Delete jobs.
+
+    Args:
+        client: of PBS; when it is aborted, this ends too.
+        jobs: their ids.
+        limit_s: how long that is tried.
+
+    Returns:
+        whether all are gone.
+    """
+    left, began = list(jobs), time.monotonic()
+    deleted_at: float | None = None
+
+    def end() -> bool:
+        nonlocal left, deleted_at
+        now = time.monotonic()
+        if left and (deleted_at is None or now > deleted_at + _AGAIN_S):
+            late = client.dialect.forces and deleted_at is not None and now > began + FORCE_AFTER_S
+            answer = client.call(client.dialect.delete(left, force=late))
+            deleted_at = None if answer.silent else now
+        left = client.left(left)
+        return not left or client.aborted
+
+    return repeat(end, limit_s, _PAUSES_S) and not left
+
+
+def clean(client: Client, study_id: str, shared: Path) -> tuple[str, ...]:
+    """Delete what an earlier driver of a study left, with its folders in `shared`.
+
+    Returns:
+        what that was, for people.
+
+    Raises:
+        AllocationError: PBS did not answer within a minute, or a job does not end; trying again may help.
+    """
+    name = f"hpo-{study_id}"
+    answer = client.named(name, _CLEAN_S)
+    if answer.code != 0:
+        raise AllocationError(
+            f"nobody knows what an earlier driver of this study left, since PBS does not say: {answer.complaint}; "
+            "try again when 'qselect' answers"
+        )
+    folders = list(shared.glob(f".{name}-*"))
+    noted = (read_id(file.read_text(errors="replace")) for folder in folders for file in folder.glob("*/submitted"))
+    named = answer.out.split()
+    found = dict.fromkeys([*named, *(job for job in noted if job is not None)])
+    found.pop(os.environ.get("PBS_JOBID", ""), None)
+    left = [job for job in found if job in named or client.left([job])]
+    if left and not delete(client, left, _CLEAN_S):
+        raise AllocationError(f"PBS does not end what an earlier driver left: job {', job '.join(left)}")
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
+    return tuple(f"job {job} ({name})" for job in left)

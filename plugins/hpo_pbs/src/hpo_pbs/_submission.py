@@ -1,0 +1,104 @@
+"""A job is asked for: one qsub, again where the server was away, until there is an id or a refusal."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Container
+
+from hpo_core.allocation import AllocationRequest
+from hpo_core.clusters import slots_on_each
+from hpo_pbs._answers import read_id
+from hpo_pbs._client import Client
+from hpo_pbs._folder import JobFolder
+from hpo_pbs._options import PbsOptions
+from hpo_pbs._request import Arguments, qsub_words
+
+_SOONEST_S, _LATEST_S = 2.0, 60.0
+
+
+class Submission:
+    """One job of ours. Everything here is called in the clerk's thread.
+
+    Args:
+        client: of PBS.
+        request: what is asked for.
+        arguments: the user's own.
+        options: of the manager.
+        folder: of the job.
+        mine: ids of jobs that we have already.
+        tell_guard: see `hpo_pbs._guard`.
+
+    Attributes:
+        refusal: what PBS has against it; empty: nothing.
+        words: qsub's, once it was run.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        request: AllocationRequest,
+        arguments: Arguments,
+        options: PbsOptions,
+        folder: JobFolder,
+        mine: Container[str],
+        tell_guard: Callable[[str], None],
+    ) -> None:
+        self._client, self._request, self._arguments = client, request, arguments
+        self._options, self._folder, self._mine, self._tell_guard = options, folder, mine, tell_guard
+        self._keep, self._wait_s = True, 0.0
+        self.refusal, self.problem = "", ""
+        self.words: tuple[str, ...] = ()
+
+    def submit(self) -> str | None:
+        """Run qsub.
+
+        Returns:
+            the job's id; None: see `refusal`, or try again after `wait_s`.
+        """
+        request, options, submitted = self._request, self._options, self._folder.path / "submitted"
+        self.words = qsub_words(
+            self._client.dialect,
+            request.name,
+            request.nodes,
+            request.timeout_s,
+            self._arguments,
+            cpus=options.cpus or slots_on_each(request, request.nodes),
+            gpus=options.gpus,
+            exclusive=options.exclusive,
+            output=str(self._folder.path / "output"),
+            script=self._folder.script,
+            keep=self._keep,
+        )
+        answer = self._client.call(
+            self.words, out=submitted, started=lambda pid: self._tell_guard(f"qsub {pid} {submitted}")
+        )
+        job = read_id(answer.out)
+        if job is not None:
+            self._taken(job)
+        elif answer.silent:
+            self.problem = answer.complaint
+        elif self._keep and "-k" in answer.err and "llegal" in answer.err:
+            self._keep = False  # older versions don't know how to show output early
+            return self.submit()
+        else:
+            self.refusal = f"PBS refuses the job: {answer.complaint} (asked: {shlex.join(self.words)})"
+        return job
+
+    def submit_again(self) -> str | None:
+        """A qsub that did not answer may have got through all the same: its job is taken, if it can be found."""
+        if "-N" not in self._arguments.options:
+            found = read_id(self._client.named(self._request.name).out)
+            if found is not None and found not in self._mine:
+                self._folder.write("submitted", f"{found}\n")
+                self._taken(found)
+                return found
+        return self.submit()
+
+    def wait_s(self) -> float:
+        """Seconds until it is worth another try; ever more."""
+        self._wait_s = min(max(_SOONEST_S, self._wait_s * 2), _LATEST_S)
+        return self._wait_s
+
+    def _taken(self, job: str) -> None:
+        self._tell_guard(f"job {job}")
+        self._tell_guard("qsub 0 ")
