@@ -11,7 +11,7 @@ from hpo_genetic import GeneticStrategy
 from hpo_genetic._archive import Archive
 from hpo_genetic._codec import Codec
 from hpo_genetic._deme import Individual
-from hpo_genetic._local import LocalSearch
+from hpo_genetic._local import Effort, LocalSearch
 from hpo_genetic._model import Quadratic
 
 SQUARE = [["--x", 0.5, (0.0, 1.0)], ["--y", 0.5, (0.0, 1.0)]]
@@ -20,7 +20,7 @@ SQUARE = [["--x", 0.5, (0.0, 1.0)], ["--y", 0.5, (0.0, 1.0)]]
 def local_search(*, results=0, of=None):
     codec = Codec(hpo.Params(SQUARE))
     archive, rng = Archive(codec), random.Random(1)
-    search = LocalSearch(codec, archive, radius=0.4, newton=0.2)
+    search = LocalSearch(codec, archive, Effort(), radius=0.4, newton=0.2)
     for number in range(results):
         vector = [rng.random(), rng.random()]
         archive.add(vector, of(vector))
@@ -63,8 +63,8 @@ def test_screened_children_that_ran_together_make_the_radius_smaller_once():
 
 def test_the_minimum_of_a_bowl_is_nearly_found_from_random_results():
     search = local_search(results=40, of=bowl)
-    point = search.quadratic(random.Random(0), ())
-    assert bowl(list(point.values())) < 0.1 * search.focus.loss
+    [vector] = search.quadratic(random.Random(0), ())
+    assert bowl(vector) < 0.1 * search.focus.loss
 
 
 def test_children_beside_the_minimum_keep_to_the_shape_of_the_valley():
@@ -72,7 +72,7 @@ def test_children_beside_the_minimum_keep_to_the_shape_of_the_valley():
     rng = np.random.default_rng(1)
     points = rng.uniform(-1.0, 1.0, (40, 2))
     model = Quadratic(points, points[:, 0] ** 2 + 100.0 * points[:, 1] ** 2, np.ones(40))
-    offsets = np.array([model.beside(rng.standard_normal(2), 0.01) for _ in range(2000)])
+    offsets = model.beside(rng.standard_normal((2000, 2)), 0.01)
     assert offsets[:, 0].std() / offsets[:, 1].std() == pytest.approx(10.0, rel=0.1)
     rises = 0.5 * np.einsum("ij,jk,ik->i", offsets, model.hessian, offsets)
     assert rises.mean() == pytest.approx(0.01, rel=0.1)
@@ -80,8 +80,36 @@ def test_children_beside_the_minimum_keep_to_the_shape_of_the_valley():
 
 def test_a_child_that_runs_at_the_minimum_already_is_kept_away_from():
     search = local_search(results=40, of=bowl)
-    exact = list(search.quadratic(random.Random(0), ()).values())
-    assert list(search.quadratic(random.Random(0), [exact]).values()) != exact
+    [exact] = search.quadratic(random.Random(0), ())
+    assert search.quadratic(random.Random(0), [exact]) != [exact]
+
+
+@pytest.mark.parametrize("arm", ["quadratic", "screened"])
+def test_children_of_one_pass_are_all_different(arm):
+    search = local_search(results=40, of=bowl)
+    brood = getattr(search, arm)(random.Random(0), [], count=8)
+    assert len({tuple(vector) for vector in brood}) == 8
+
+
+def test_children_that_were_made_around_another_focus_are_given_up():
+    search = local_search(results=40, of=bowl)
+    before = search._effort.left
+    for _ in range(3):
+        search.child("screened", random.Random(0), [], count=8)
+    assert search._effort.left == before - 1
+    search.move(Individual(-1.0, 99, {}, [0.3, 0.6]), 0.0)
+    search.child("screened", random.Random(0), [], count=8)
+    assert search._effort.left == before - 2
+
+
+def test_no_model_is_made_where_no_effort_is_left():
+    search = local_search(results=40, of=bowl)
+    search._effort.left = 0.5
+    assert search.child("quadratic", random.Random(0), [], count=1) is None
+    assert search.deepest() is None
+    for _ in range(100):
+        search._effort.earn()
+    assert search.child("quadratic", random.Random(0), [], count=1) is not None
 
 
 # -- when
@@ -101,8 +129,12 @@ def test_it_goes_on_as_it_was_saved():
     search, other = local_search(results=40, of=bowl), local_search(results=40, of=bowl)
     search.learn("quadratic", 0.2, False)
     search.learn("screened", 0.4, False)
+    search.child("screened", random.Random(2), [], count=3)
     other.set_json(json.loads(json.dumps(search.to_json())))
     assert other.to_json() == search.to_json()
+    assert other.child("screened", random.Random(3), [], count=3) == search.child(
+        "screened", random.Random(3), [], count=3
+    )
     assert other.quadratic(random.Random(3), ()) == search.quadratic(random.Random(3), ())
 
 

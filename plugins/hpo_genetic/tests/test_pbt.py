@@ -26,6 +26,7 @@ class Population:
 
     def start(self, proposal, origin="strategy"):
         number = len(self.trials) + 1
+        proposal = proposal if origin == "strategy" else self.strategy.foreign(proposal, origin)
         info = json.loads(json.dumps(dict(proposal.info)))
         trial = hpo.Trial(
             number, dict(proposal.values), tag=proposal.tag or self.strategy.tag(number), origin=origin,

@@ -30,7 +30,8 @@ class Drive:
         self.strategy = GeneticStrategy(self.space, seed=seed, options=GeneticOptions(**options))
         self.trials, self.open, self.last = [], [], None
         if baseline:
-            self.trials.append(hpo.Trial(1, self.space.baseline(random.Random(0)), tag=self.strategy.tag(1)))
+            defaults = self.strategy.foreign(hpo.Proposal(self.space.baseline(random.Random(0))), "baseline")
+            self.trials.append(hpo.Trial(1, defaults.values, tag=defaults.tag))
             self.open.append(self.trials[0])
 
     def run(self, count, *, of=loss, workers=1, seed=0):

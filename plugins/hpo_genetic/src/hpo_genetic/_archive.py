@@ -29,6 +29,8 @@ class Archive:
         self._features: Array = np.zeros((_ROOM + 1, width))
         self._losses: Array = np.zeros(_ROOM + 1)
         self._count = 0
+        self._described = 0
+        """Rows whose features are there."""
 
     def __len__(self) -> int:
         return self._count
@@ -37,18 +39,26 @@ class Archive:
         """Keep a result; now and then the oldest that are not among the best half are given up."""
         row, self._count = self._count, self._count + 1
         self._vectors[row] = vector
-        self._features[row] = self._codec.features(self._vectors[row : row + 1])[0]
         self._losses[row] = loss if math.isinf(loss) else min(max(loss, -_HUGE), _HUGE)
         if self._count > _ROOM:
+            self._describe()
             best = np.argsort(self._losses[: self._count], kind="stable")[: LIMIT // 2]
-            others = np.setdiff1d(np.arange(self._count), best)[-(LIMIT - len(best)) :]
+            good = np.zeros(self._count, dtype=bool)
+            good[best] = True
+            others = np.flatnonzero(~good)[-(LIMIT - len(best)) :]
             kept = np.sort(np.concatenate([best, others]))
-            self._count = len(kept)
+            self._count = self._described = len(kept)
             for table in (self._vectors, self._features, self._losses):
                 table[: self._count] = table[kept]
 
+    def _describe(self) -> None:
+        fresh = slice(self._described, self._count)
+        self._features[fresh] = self._codec.features(self._vectors[fresh])
+        self._described = self._count
+
     def tables(self) -> tuple[Array, Array, Array]:
         """Coordinates, features and losses; a failure counts as the worst result there is."""
+        self._describe()
         losses = self._losses[: self._count].copy()
         fine = np.isfinite(losses)
         losses[~fine] = losses[fine].max() if fine.any() else 0.0
@@ -64,6 +74,6 @@ class Archive:
 
     def set_json(self, data: Mapping[str, Any]) -> None:
         """Go on from what `to_json` gave."""
-        self._count = 0
+        self._count = self._described = 0
         for vector, loss in zip(data["vectors"], data["losses"], strict=True):
             self.add([math.nan if u is None else u for u in vector], math.inf if loss is None else loss)

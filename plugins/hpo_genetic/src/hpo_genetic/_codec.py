@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from array import array
+from collections.abc import Callable, Mapping, Sequence
+from hashlib import blake2b
 from random import Random
 from typing import Any
 
@@ -39,37 +41,60 @@ class Codec:
         self.unordered = [isinstance(d, Values) and not d.ordered for _, d in self.domains]
         self.logs = [_spans_decades(d) for _, d in self.domains]
         self.counts = [d.size for _, d in self.domains]
+        self._places = [self._place(k) for k in range(self.size)]
+        self._all_numbers = self.plain and all(isinstance(d, (Real, Integer)) for _, d in self.domains)
+        self._codes = [(flag, domain.code) for flag, domain in self.domains]
+        self._makers = [self._maker(k) for k in range(self.size)]
         self._features = [(k, self.counts[k] or 0) for k in range(self.size) if self.unordered[k]]
         self.numeric = np.array([not one for one in self.unordered])
 
+    def _place(self, k: int) -> tuple[str, Callable[[Any], float]]:
+        """A flag, and what gives the coordinate of its value."""
+        flag, domain = self.domains[k]
+        if not self.logs[k]:
+            return flag, domain.to_unit
+        low, high = math.log(domain.low), math.log(domain.high)  # type: ignore[attr-defined]
+        return flag, lambda value: min(max((math.log(value) - low) / (high - low), 0.0), 1.0)
+
+    def _maker(self, k: int) -> tuple[str, Callable[[float], Value]]:
+        """A flag, and what gives its value at a coordinate; all coordinates count, those outside [0, 1] are clamped."""
+        flag, domain = self.domains[k]
+        if not self.logs[k]:
+            return flag, domain.from_unit
+        low, high = domain.low, domain.high  # type: ignore[attr-defined]
+        start, width, whole = math.log(low), math.log(high) - math.log(low), isinstance(domain, Integer)
+
+        def make(u: float) -> Value:
+            number = min(max(math.exp(start + min(max(u, 0.0), 1.0) * width), low), high)
+            return domain.canonical(round(number) if whole else number)
+
+        return flag, make
+
     def vector(self, values: Mapping[str, Value]) -> Vector:
         """The coordinates of a point."""
-        return [
-            self.coordinate(k, values[flag]) if flag in values else math.nan for k, (flag, _) in enumerate(self.domains)
-        ]
-
-    def coordinate(self, k: int, value: Any) -> float:
-        """The coordinate of one value."""
-        domain = self.domains[k][1]
-        if self.logs[k]:
-            low, high = math.log(domain.low), math.log(domain.high)  # type: ignore[attr-defined]
-            return min(max((math.log(value) - low) / (high - low), 0.0), 1.0)
-        return domain.to_unit(value)
+        return [place(values[flag]) if flag in values else math.nan for flag, place in self._places]
 
     def value(self, k: int, u: float) -> Value:
         """The value at a coordinate."""
-        domain = self.domains[k][1]
-        u = min(max(u, 0.0), 1.0)
-        if self.logs[k]:
-            low, high = domain.low, domain.high  # type: ignore[attr-defined]
-            number = min(max(math.exp(math.log(low) + u * (math.log(high) - math.log(low))), low), high)
-            return domain.canonical(round(number) if isinstance(domain, Integer) else number)
-        return domain.from_unit(u)
+        return self._makers[k][1](u)
 
     def point(self, vector: Sequence[float], rng: Random) -> dict[str, Value]:
         """The valid point at these coordinates; what is missing is drawn."""
-        partial = {flag: self.value(k, vector[k]) for k, (flag, _) in enumerate(self.domains) if vector[k] == vector[k]}
+        if self.plain:
+            return {flag: make(u) for (flag, make), u in zip(self._makers, vector, strict=True)}
+        partial = {flag: make(u) for (flag, make), u in zip(self._makers, vector, strict=True) if u == u}
         return self.space.complete(partial, rng)
+
+    def completed(self, values: dict[str, Value], rng: Random) -> dict[str, Value]:
+        """A valid point with values that are each possible by themselves, as far as they are possible together."""
+        return values if self.plain else self.space.complete(values, rng)
+
+    def key(self, values: Mapping[str, Value]) -> int:
+        """A number that tells points apart, the same in every process; two points share one by chance alone."""
+        codes: Any = values.values()
+        if not self._all_numbers:
+            codes = [code(values[flag]) if flag in values else math.nan for flag, code in self._codes]
+        return int.from_bytes(blake2b(array("d", codes), digest_size=7).digest(), "big")
 
     def draw(self, rng: Random) -> dict[str, Value]:
         """A random point; ranges that span decades are drawn on either scale."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import insort
 from collections.abc import Mapping
+from operator import attrgetter
 from random import Random
 from typing import Any
 
@@ -12,6 +13,8 @@ from attrs import field, frozen
 from hpo_core.trial import Value
 from hpo_genetic._codec import Vector
 from hpo_genetic._documented import Steps
+
+_loss = attrgetter("loss")
 
 
 @frozen(eq=False)
@@ -56,9 +59,10 @@ class Deme:
 
     def add(self, one: Individual) -> None:
         """Let an individual in; the worst gives way where the deme is full."""
-        insort(self.members, one)
-        if len(self.members) > self.capacity:
-            self.members.pop()
+        members = self.members
+        if len(members) < self.capacity or one.loss < members[-1].loss:
+            insort(members, one, key=_loss)
+            del members[self.capacity :]
 
     def parent(self, rng: Random) -> Individual:
         """The better of a few random members: only ranks count, so that no figure of merit is too large.
@@ -68,7 +72,7 @@ class Deme:
         """
         count = len(self.members)
         size = 2 if count < 12 else 3 if count < 32 else 4
-        return self.members[min(int(rng.random() * count) for _ in range(size))]
+        return self.members[int(count * min([rng.random() for _ in range(size)]))]
 
     def to_json(self) -> dict[str, Any]:
         return {

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Collection, Mapping, Sequence
 from random import Random
 from typing import Any
 
 import numpy as np
+from attrs import mutable
 
-from hpo_core.trial import Value
 from hpo_genetic._archive import Archive
 from hpo_genetic._codec import Array, Codec, Vector
 from hpo_genetic._deme import Individual
 from hpo_genetic._model import Interpolation, Quadratic, nearest, squared_distances
+from hpo_genetic._one_thread import one_thread
 
 _ALL_PAIRS = 16
 """Dimensions up to which a quadratic function may have all its mixed terms."""
@@ -20,8 +22,48 @@ _ANY_QUADRATIC = 60
 """Dimensions up to which there is a quadratic function at all."""
 _BLUR = 0.3
 """Share of children beside the minimum of a quadratic function."""
+_FIRST_PASSES = 1000.0
+_PASSES_A_RESULT = 0.01
 _PLAIN = ("radius", "newton", "good", "bad", "mark")
 """Attributes that are JSON values as they are."""
+
+
+@mutable
+class Effort:
+    """How many passes of models may be made yet: many at first, then few for each result.
+
+    Where a search has come to thousands of results, evaluations are cheap, and one more model of some hundreds of
+    them says little that the one before did not.
+
+    Attributes:
+        left: passes.
+    """
+
+    left: float = _FIRST_PASSES
+
+    def earn(self) -> None:
+        """One result more."""
+        self.left += _PASSES_A_RESULT
+
+    def spend(self) -> bool:
+        """Take a pass, if there is one."""
+        if self.left < 1.0:
+            return False
+        self.left -= 1.0
+        return True
+
+
+@mutable
+class Brood:
+    """Children of one pass of a model that nobody has asked for yet.
+
+    Attributes:
+        vectors: the next one first.
+        reach: how far they go from the focus.
+    """
+
+    vectors: list[Vector]
+    reach: float
 
 
 class LocalSearch:
@@ -30,6 +72,7 @@ class LocalSearch:
     Args:
         codec: coordinates.
         archive: all results.
+        effort: shared by all searches.
         radius: how far screened children are from the focus at first.
         newton: how far a quadratic function is trusted at first.
 
@@ -38,14 +81,15 @@ class LocalSearch:
         stale: children since the last gain that was worth having.
     """
 
-    def __init__(self, codec: Codec, archive: Archive, *, radius: float, newton: float) -> None:
-        self._codec, self._archive = codec, archive
+    def __init__(self, codec: Codec, archive: Archive, effort: Effort, *, radius: float, newton: float) -> None:
+        self._codec, self._archive, self._effort = codec, archive, effort
         self.focus: Individual | None = None
         self._radius, self._newton = radius, newton
         self._good, self._bad = 0, 0
         self._mark = 0.0
         self._centre: Array = np.full(codec.size, 0.5)
         self.stale = 0
+        self._broods: dict[str, Brood] = {}
 
     def move(self, one: Individual, worth: float) -> None:
         """Go on from a better individual.
@@ -56,6 +100,39 @@ class LocalSearch:
             self._mark, self.stale = one.loss, 0
         self.focus = one
         self._centre = np.array(one.vector)
+        self._broods.clear()
+
+    def child(
+        self, arm: str, rng: Random, pending: Collection[Vector], *, count: int, again: bool = False
+    ) -> tuple[Vector, float] | None:
+        """The next child of an operator, and how far its like go.
+
+        A pass of a model makes several children where many results are known: one more or less changes it little.
+        Those of a focus that was left behind are given up.
+
+        Args:
+            arm: ``quadratic`` or ``screened``.
+            rng: for all choices.
+            pending: children that run.
+            count: children of a pass.
+            again: whether the last child was known.
+
+        Returns:
+            None where there are too few results for the model, or no effort is left.
+        """
+        brood = self._broods.get(arm)
+        if brood is None or not brood.vectors:
+            if not self._effort.spend():
+                return None
+            with one_thread():
+                if arm == "quadratic":
+                    vectors = self.quadratic(rng, list(pending), count=count, again=again)
+                else:
+                    vectors = self.screened(rng, list(pending), count=count)
+            if vectors is None:
+                return None
+            brood = self._broods[arm] = Brood(vectors, self.reach(arm))
+        return brood.vectors.pop(0), brood.reach
 
     def reach(self, arm: str) -> float:
         """How far children of an operator go now."""
@@ -87,30 +164,32 @@ class LocalSearch:
                 if self._radius < 1e-5:
                     self._radius = 0.3
 
-    def screened(self, rng: Random, pending: Sequence[Vector]) -> dict[str, Value]:
-        """The child that a model of the results likes best, among many."""
+    def screened(self, rng: Random, pending: Sequence[Vector], *, count: int = 1) -> list[Vector]:
+        """The children that a model of the results likes best, among many; they keep away from each other."""
         codec, centre = self._codec, self._centre
         _, features, losses = self._archive.tables()
         dice = np.random.default_rng(rng.getrandbits(63))
         subset = nearest(features, codec.features(centre[None, :])[0], 160)
         x, y = features[subset], _tame(losses[subset], rng.random() < 0.5)
-        model = Interpolation(x, y)
-        candidates, points = self._candidates(centre, rng, dice)
+        candidates = self._candidates(centre, rng, dice)
         table = codec.features(candidates)
-        expected = model(table)
-        known = x
+        expected, squares = Interpolation(x, y)(table)
         if pending:
-            known = np.vstack([x, codec.features(np.array(pending[-256:]))])
-        gaps = np.sqrt(squared_distances(table, known).min(1))
-        weight = rng.choice((0.5, 0.8, 0.95, 1.0))
-        score = weight * _spread(expected) + (1.0 - weight) * (1.0 - _spread(gaps))
-        score[gaps < 1e-9] = np.inf
-        chosen = int(score.argmin())
-        return points[chosen] if points else codec.point(candidates[chosen].tolist(), rng)
+            running = codec.features(np.array(pending[-256:]))
+            squares = np.minimum(squares, squared_distances(table, running).min(1))
+        expected, gaps = _spread(expected), np.sqrt(squares)
+        chosen: list[Vector] = []
+        while True:
+            weight = rng.choice((0.5, 0.8, 0.95, 1.0))
+            score = weight * expected + (1.0 - weight) * (1.0 - _spread(gaps))
+            score[gaps < 1e-9] = np.inf
+            best = int(score.argmin())
+            chosen.append(candidates[best].tolist())
+            if len(chosen) == count:
+                return chosen
+            gaps = np.minimum(gaps, np.sqrt(((table - table[best]) ** 2).sum(1)))
 
-    def _candidates(
-        self, centre: Array, rng: Random, dice: np.random.Generator
-    ) -> tuple[Array, list[dict[str, Value]]]:
+    def _candidates(self, centre: Array, rng: Random, dice: np.random.Generator) -> Array:
         codec, n = self._codec, self._codec.size
         count = 200 if codec.plain else 60
         width = self._radius * np.exp(dice.normal(0.0, 0.7, (count, 1)))
@@ -132,19 +211,22 @@ class LocalSearch:
                 step = step * (dice.random(count) < 0.3)
                 made[:, k] = (np.clip(cell + step, 0, counted - 1) + 0.5) / counted
         if codec.plain:
-            return made, []
-        points = [codec.point(row.tolist(), rng) for row in made]
-        return np.array([codec.vector(point) for point in points]), points
+            bounded: Array = made
+            return bounded
+        return np.array([codec.vector(codec.point(row, rng)) for row in made.tolist()])
 
-    def quadratic(self, rng: Random, pending: Sequence[Vector], *, again: bool = False) -> dict[str, Value] | None:
-        """Where a quadratic function through the results around the focus has its minimum, or beside it.
+    def quadratic(
+        self, rng: Random, pending: Sequence[Vector], *, count: int = 1, again: bool = False
+    ) -> list[Vector] | None:
+        """Where a quadratic function through the results around the focus has its minimum, and beside it.
 
-        Beside it, as far in each direction as the best results are high, where a child that runs is near already, and
-        now and then, so that the next function knows more.
+        Beside it, as far in each direction as the best results are high: all but the first; that one too where a child
+        that runs is near already, and now and then, so that the next function knows more.
 
         Args:
             rng: for the choice.
             pending: children that run.
+            count: how many children.
             again: whether the minimum is known.
 
         Returns:
@@ -160,21 +242,27 @@ class LocalSearch:
         order = order[np.argsort(losses[order], kind="stable")[:wanted]]
         model, low, high, tamed = self._fit(axes, offsets[order], losses[order], self._newton)
         step = model.minimiser(low, high)
-        if again or rng.random() < _BLUR or self._crowded(axes, step, pending):
-            noise = np.array([rng.gauss(0.0, 1.0) for _ in range(n)])
+        steps = np.repeat(step[None, :], count, 0)
+        exact = not (again or rng.random() < _BLUR or self._crowded(axes, step, pending))
+        if not exact or count > 1:
+            noise = np.random.default_rng(rng.getrandbits(63)).standard_normal((count, n))
             beside = model.beside(noise, float(tamed[min(n, len(tamed) - 1)]))
-            step = step + np.clip(beside, -self._newton, self._newton)
-        return self._moved(axes, step, rng)
+            steps[exact:] += np.clip(beside, -self._newton, self._newton)[exact:]
+        return self._moved(axes, steps)
 
-    def deepest(self, rng: Random) -> dict[str, Value] | None:
-        """Where a quadratic function through results all over the space is lowest: of many valleys, the deepest."""
+    def deepest(self) -> Vector | None:
+        """Where a quadratic function through results all over the space is lowest: of many valleys, the deepest.
+
+        None where there are too few results for it, or no effort is left.
+        """
         found = self._rows()
-        if found is None:
+        if found is None or not self._effort.spend():
             return None
         axes, offsets, losses = found
         order = _thinned(offsets, losses)
-        model, low, high, _ = self._fit(axes, offsets[order], losses[order], 1.0)
-        return self._moved(axes, model.minimiser(low, high), rng)
+        with one_thread():
+            model, low, high, _ = self._fit(axes, offsets[order], losses[order], 1.0)
+            return self._moved(axes, model.minimiser(low, high)[None, :])[0]
 
     def _rows(self) -> tuple[Any, Array, Array] | None:
         """The coordinates that are numbers, and results relative to the focus that differ from it in those alone."""
@@ -208,10 +296,11 @@ class LocalSearch:
         nearest_one = np.nan_to_num(((offsets - step) ** 2).sum(1), nan=np.inf).min()
         return bool(nearest_one < 0.1 * (step**2).sum())
 
-    def _moved(self, axes: Any, step: Array, rng: Random) -> dict[str, Value]:
-        made = self._centre.copy()
-        made[axes] = np.clip(made[axes] + step, 0.0, 1.0)
-        return self._codec.point(made.tolist(), rng)
+    def _moved(self, axes: Any, steps: Array) -> list[Vector]:
+        made = np.repeat(self._centre[None, :], len(steps), 0)
+        made[:, axes] = np.clip(made[:, axes] + steps, 0.0, 1.0)
+        vectors: list[Vector] = made.tolist()
+        return vectors
 
     def to_json(self) -> dict[str, Any]:
         """Everything but the archive."""
@@ -219,6 +308,10 @@ class LocalSearch:
             "focus": None if self.focus is None else self.focus.to_json(),
             **{name: getattr(self, f"_{name}") for name in _PLAIN},
             "stale": self.stale,
+            "broods": [
+                [arm, [[None if u != u else u for u in one] for one in brood.vectors], brood.reach]
+                for arm, brood in self._broods.items()
+            ],
         }
 
     def set_json(self, data: Mapping[str, Any]) -> None:
@@ -229,6 +322,10 @@ class LocalSearch:
         for name in _PLAIN:
             setattr(self, f"_{name}", data[name])
         self.stale = data["stale"]
+        self._broods = {
+            arm: Brood([[math.nan if u is None else u for u in one] for one in vectors], reach)
+            for arm, vectors, reach in data["broods"]
+        }
 
 
 def _tame(losses: Array, ranks: bool, *, keep: float = 0.5) -> Array:
@@ -236,7 +333,10 @@ def _tame(losses: Array, ranks: bool, *, keep: float = 0.5) -> Array:
     if ranks:
         order = np.argsort(np.argsort(losses, kind="stable"), kind="stable")
         return (order / max(len(losses) - 1, 1)) ** 2
-    low, middle = float(losses.min()), float(np.quantile(losses, keep))
+    ordered = np.sort(losses)
+    place = keep * (len(ordered) - 1)
+    below, above = float(ordered[int(place)]), float(ordered[math.ceil(place)])
+    low, middle = float(ordered[0]), below + (above - below) * (place % 1.0)
     if not middle > low:
         middle = float(losses.max())
     clipped: Array = np.minimum(losses, middle)

@@ -1,4 +1,4 @@
-"""The seed's log files of a genetic search: a row for each generation, and for each deme a row for each individual."""
+"""Log files as CrayAI HPO writes them: a row for each generation, and for each deme a row for each individual."""
 
 from __future__ import annotations
 

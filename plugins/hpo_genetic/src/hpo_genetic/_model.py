@@ -3,9 +3,6 @@
 A radial basis function interpolates results (Regis & Shoemaker, "Combining radial basis function surrogates and
 dynamic coordinate search in high-dimensional expensive black-box optimization", Engineering Optimization 45(5),
 2013); a quadratic function is fitted near the best (Hansen, "A global surrogate assisted CMA-ES", GECCO 2019).
-
-Tables are kept so small, and products written so, that numpy's library has no reason to start threads: the cores
-belong to the evaluations.
 """
 
 from __future__ import annotations
@@ -32,8 +29,8 @@ def nearest(features: Array, centre: Array, count: int) -> np.ndarray[Any, np.dt
 
 def squared_distances(a: Array, b: Array) -> Array:
     """Squared distances between all rows of two tables."""
-    found: Array = (a * a).sum(1)[:, None] + (b * b).sum(1)[None, :] - 2.0 * np.einsum("ik,jk->ij", a, b)
-    return np.maximum(found, 0.0)
+    found: Array = (a * a).sum(1)[:, None] + (b * b).sum(1)[None, :] - 2.0 * (a @ b.T)
+    return np.maximum(found, 0.0, out=found)
 
 
 def _cubed(squares: Array) -> Array:
@@ -65,11 +62,11 @@ class Interpolation:
             solved = np.zeros(count + size)
         self._weights, self._tail = solved[:count], solved[count:]
 
-    def __call__(self, features: Array) -> Array:
-        """What is expected at each row."""
-        kernel = _cubed(squared_distances(features, self._features))
-        found: Array = (kernel * self._weights).sum(1) + self._tail[0] + (features - self._mean) @ self._tail[1:]
-        return found
+    def __call__(self, features: Array) -> tuple[Array, Array]:
+        """What is expected at each row, and its squared distance from the nearest result."""
+        squares = squared_distances(features, self._features)
+        bent = (_cubed(squares) * self._weights).sum(1)
+        return bent + self._tail[0] + (features - self._mean) @ self._tail[1:], squares.min(1)
 
 
 class Quadratic:
@@ -96,12 +93,14 @@ class Quadratic:
         table = np.hstack(parts)
         low = float(losses.min())
         spread = float(losses.max()) - low or 1.0
-        root = np.sqrt(weights)
-        width = table.shape[1]
-        rows = np.vstack([table * root[:, None], _RIDGE * np.eye(width)])
-        q, r = np.linalg.qr(rows)
-        target = np.concatenate([(losses - low) / spread * root, np.zeros(width)])
-        solved = np.linalg.solve(r, (q * target[:, None]).sum(0))
+        root = np.sqrt(weights)[:, None]
+        width = int(table.shape[1])
+        rows = np.zeros((count + width, width + 1))
+        rows[:count, :width] = table * root
+        rows[:count, width:] = ((losses - low) / spread)[:, None] * root
+        np.fill_diagonal(rows[count:], _RIDGE)
+        r: Any = np.linalg.qr(rows, mode="r")
+        solved = np.linalg.solve(r[:width, :width], r[:width, width])
         self.gradient: Array = solved[1 : n + 1] / scale
         hessian = np.diag(solved[n + 1 : 2 * n + 1])
         if full:
@@ -109,59 +108,48 @@ class Quadratic:
             hessian[upper[1], upper[0]] = solved[2 * n + 1 :]
         self.hessian: Array = hessian / np.outer(scale, scale)
         self.full = full
+        self._curves: Array = np.diag(self.hessian)
+        self._axes: Array = np.eye(n)
+        if full:
+            self._curves, self._axes = np.linalg.eigh(self.hessian)
 
     def minimiser(self, low: Array, high: Array) -> Array:
         """The lowest offset found between two corners: a damped Newton step, then one coordinate at a time."""
         if not self.full:  # Coordinates do not depend on each other.
-            curve = np.diag(self.hessian)
+            curve = self._curves
             inside = np.clip(-self.gradient / np.where(curve > 1e-12, curve, 1.0), low, high)
             below, above = (self.gradient * end + 0.5 * curve * end * end for end in (low, high))
             return np.where(curve > 1e-12, inside, np.where(below < above, low, high))
-        n, rows = len(low), self.hessian
         half = np.maximum(np.minimum(-low, high), 1e-12) if (low < 0).all() and (high > 0).all() else high - low
-        best, value = np.zeros(n), 0.0
-        for start in self._starts(low, high, half):
-            x = start.copy()
-            slope = self.gradient + self.hessian @ x
-            for _ in range(_SWEEPS):
-                moved = 0.0
-                for k in range(n):
-                    curve = rows[k, k]
-                    if curve > 1e-12:
-                        to = min(max(x[k] - slope[k] / curve, low[k]), high[k])
-                    else:
-                        to = low[k] if slope[k] > 0 else high[k]
-                    step = to - x[k]
-                    if step:
-                        slope += step * rows[k]
-                        x[k] = to
-                        moved = max(moved, abs(step) / (high[k] - low[k] + 1e-300))
-                if moved < 1e-4:
-                    break
-            found = float(self.gradient @ x + 0.5 * x @ self.hessian @ x)
+        starts = np.array(self._starts(low, high, half))
+        slopes = (self.gradient + starts @ self.hessian).tolist()
+        gradient, rows, corners = self.gradient.tolist(), self.hessian.tolist(), (low.tolist(), high.tolist())
+        best, value = [0.0] * len(low), 0.0
+        for x, slope in zip(starts.tolist(), slopes, strict=True):
+            _descend(rows, x, slope, *corners)
+            found = 0.5 * sum((g + s) * u for g, s, u in zip(gradient, slope, x, strict=True))
             if found < value:
                 best, value = x, found
-        return best
+        return np.array(best)
 
     def beside(self, noise: Array, rise: float) -> Array:
-        """A random offset that raises the function by `rise` on the average, by as much in each direction.
+        """Random offsets that raise the function by `rise` on the average, by as much in each direction.
 
         Children are sampled so by evolution strategies with covariance adaptation, to which the inverse of the second
         derivatives is the goal: Hansen, "The CMA evolution strategy: a tutorial", arXiv:1604.00772, 2016.
 
         Args:
-            noise: normally distributed numbers, one for each coordinate.
+            noise: normally distributed numbers, one for each coordinate; a row for each offset.
             rise: in units of the losses that the function was fitted to.
         """
-        curves, axes = np.linalg.eigh(self.hessian)
-        curves = np.abs(curves)
+        curves = np.abs(self._curves)
         curves = np.maximum(curves, max(1e-9 * float(curves.max()), 1e-12))
-        found: Array = axes @ (noise * np.sqrt(2.0 * rise / len(noise) / curves))
+        found: Array = (noise * np.sqrt(2.0 * rise / len(curves) / curves)) @ self._axes.T
         return found
 
     def _starts(self, low: Array, high: Array, half: Array) -> list[Array]:
         starts = [np.zeros(len(low))]
-        curves, axes = np.linalg.eigh(self.hessian)
+        curves, axes = self._curves, self._axes
         largest = max(float(np.abs(curves).max()), 1e-300)
         slope = axes.T @ self.gradient
         for damping in (1e-9, 1e-2):
@@ -171,3 +159,28 @@ class Quadratic:
             if over > 1.0:
                 starts.append(np.clip(step, low, high))
         return starts
+
+
+def _descend(rows: list[list[float]], x: list[float], slope: list[float], low: list[float], high: list[float]) -> None:
+    """Go down a quadratic function along one coordinate after the other, in place.
+
+    Args:
+        rows: second derivatives.
+        x: where to start.
+        slope: the gradient there.
+        low: least values.
+        high: greatest values.
+    """
+    for _ in range(_SWEEPS):
+        moved = 0.0
+        for k, row in enumerate(rows):
+            curve, bottom, top = row[k], low[k], high[k]
+            inside = min(max(x[k] - slope[k] / curve, bottom), top) if curve > 1e-12 else None
+            to = inside if inside is not None else bottom if slope[k] > 0 else top
+            step = to - x[k]
+            if step:
+                x[k] = to
+                slope[:] = [s + step * h for s, h in zip(slope, row, strict=True)]
+                moved = max(moved, abs(step) / (top - bottom + 1e-300))
+        if moved < 1e-4:
+            return

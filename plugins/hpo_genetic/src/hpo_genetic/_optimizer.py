@@ -1,4 +1,4 @@
-"""Genetic search as the seed has it."""
+"""Genetic search with the arguments of CrayAI HPO."""
 
 from __future__ import annotations
 

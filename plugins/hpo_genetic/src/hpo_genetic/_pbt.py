@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
+import attrs
+
 from hpo_core import Capability, Outlook, Params, Pause, Proposal, Result, Strategy, Trial
 from hpo_core.trial import Value
 from hpo_genetic._codec import Codec
@@ -126,8 +128,8 @@ class PBTStrategy(Strategy):
         own: PBTOptions = self.options
         return bool(member.losses) and member.since >= own.ready_interval and 2 * len(known) >= max(own.pop_size, 4)
 
-    def tag(self, number: int) -> str:
-        return "member1_epoch1" if number == 1 else f"point{number}"
+    def foreign(self, proposal: Proposal, origin: str) -> Proposal:
+        return attrs.evolve(proposal, tag="member1_epoch1" if origin == "baseline" else "", fidelity=1.0)
 
     # Telling
 

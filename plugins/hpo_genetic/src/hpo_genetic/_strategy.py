@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import statistics
+from bisect import bisect_right
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from operator import attrgetter
 from random import Random
 from typing import Any
 
+import attrs
+
 from hpo_core import Capability, Outlook, Params, Pause, Proposal, Result, SpaceError, Strategy, Trial
+from hpo_core.space import Domain
 from hpo_core.trial import Value
 from hpo_genetic._archive import Archive
 from hpo_genetic._codec import Codec, Vector
 from hpo_genetic._deme import Deme, Individual
 from hpo_genetic._documented import Breeding, Steps
-from hpo_genetic._local import LocalSearch
+from hpo_genetic._local import Effort, LocalSearch
 from hpo_genetic._options import GeneticOptions
 from hpo_genetic._weights import Weights
 
@@ -40,7 +44,11 @@ _PROGRESS = 0.05
 """The same elsewhere, as a share of how much worse than the best it still is."""
 _AWAY = 0.6
 """Share of children that are made elsewhere once the neighbourhood of the best gives no more gains."""
+_MANY = 1000
+"""Results for which a pass of a model makes another child."""
+_LARGEST_BROOD = 40
 _ARMS = ("bred", "differential", "screened", "quadratic")
+_loss = attrgetter("loss")
 
 
 class GeneticStrategy(Strategy):
@@ -60,6 +68,9 @@ class GeneticStrategy(Strategy):
     the same models: where the landscape as a whole is deepest, in a part of the space chosen at random, or a jump away
     from the best. It begins anew as soon as it does not come nearer to the best any more, or has overtaken it. What is
     kept is bounded, except for the set of points that were evaluated (some bytes each).
+
+    A pass of a model takes about as long as ten to twenty other children. Nearly every child has its own among the
+    first thousand; later there is one for a hundred results, and it makes up to forty children (`Effort`).
 
     Where trials have checkpoints, a child goes on from that of a third parent, which is chosen like the other two and
     independently of them: Vose and others, "Recombination of Artificial Neural Networks", arXiv:1901.03900, 2019. What
@@ -87,14 +98,15 @@ class GeneticStrategy(Strategy):
         self._weights = Weights(self._demes)
         self._continues = self.outlook.checkpoints
         if self._continues:
-            self.capabilities = self.capabilities | {Capability.CONTINUES}  # type: ignore[misc]
+            self.capabilities = self.capabilities | {Capability.CONTINUES}
         self._archive = Archive(self._codec)
         self._seen: set[int] = set()
         self._pending: dict[str, Vector] = {}
         self._asked = 0
         self._told = 0
         self._foreign = 0
-        self._home = LocalSearch(self._codec, self._archive, radius=0.4, newton=0.2)
+        self._effort = Effort()
+        self._home = LocalSearch(self._codec, self._archive, self._effort, radius=0.4, newton=0.2)
         self._away = self._elsewhere()
         self._visit = 1
         self._scouts = 1
@@ -132,8 +144,6 @@ class GeneticStrategy(Strategy):
         self._asked += 1
         tag = f"deme{number + 1}_ind{deme.next_id}"
         deme.next_id += 1
-        if not self._continues:
-            self._seen.add(self._hash(values))
         self._pending[tag] = self._codec.vector(values)
         if len(self._pending) > _PENDING:
             self._pending.pop(next(iter(self._pending)))
@@ -160,13 +170,14 @@ class GeneticStrategy(Strategy):
         own: GeneticOptions = self.options
         return 1 + (self._told + self._foreign) // (own.num_demes * own.pop_size * own.gens_per_epoch)
 
-    def tag(self, number: int) -> str:
-        return DEFAULTS_TAG if number == 1 else f"point{number}"
+    def foreign(self, proposal: Proposal, origin: str) -> Proposal:
+        tag = DEFAULTS_TAG if origin == "baseline" else ""
+        return attrs.evolve(proposal, tag=tag, fidelity=1.0 if self._continues else None)
 
     def _defaults(self) -> int | None:
         """The point of the defaults, which the study evaluates itself; it is not proposed while others are left."""
         try:
-            return self._hash(self.space.baseline(Random(0)))
+            return self._codec.key(self.space.baseline(Random(0)))
         except SpaceError:
             return None
 
@@ -174,24 +185,24 @@ class GeneticStrategy(Strategy):
         tries = 1 if self.options.allow_duplicates else _FRESH
         for attempt in range(tries):
             values, info = self._make(deme, attempt)
-            if self.options.allow_duplicates or self._is_new(values):
+            if self._enters(values) or self.options.allow_duplicates:
                 return values, info
         for _ in range(20):
             values = self._codec.draw(self.rng)
-            if self._is_new(values):
+            if self._enters(values):
                 return values, {"by": "drawn"}
         values_or_none = self._next_unseen()
         return None if values_or_none is None else (values_or_none, {"by": "left over"})
 
-    def _is_new(self, values: Mapping[str, Value]) -> bool:
+    def _enters(self, values: Mapping[str, Value]) -> bool:
+        """Whether a point is new; from now on it is not."""
         if self._continues:
             return True
-        key = self._hash(values)
-        return key not in self._seen and (key != self._reserved)
-
-    def _hash(self, values: Mapping[str, Value]) -> int:
-        text = repr(self.space.key(values)).encode()
-        return int.from_bytes(hashlib.blake2b(text, digest_size=7).digest(), "big")
+        key = self._codec.key(values)
+        if key in self._seen or key == self._reserved:
+            return False
+        self._seen.add(key)
+        return True
 
     def _next_unseen(self) -> dict[str, Value] | None:
         """Any point that was not evaluated: by walking through a finite space, by drawing in another."""
@@ -205,14 +216,20 @@ class GeneticStrategy(Strategy):
                         next(self._walk, None)
                 for values in self._walk:
                     self._walked += 1
-                    if self._hash(values) not in self._seen:
+                    if self._is_unseen(values):
                         return values
                 return None
         for _ in range(1000):
             values = self._codec.draw(self.rng)
-            if self._hash(values) not in self._seen:
+            if self._is_unseen(values):
                 return values
         return None
+
+    def _is_unseen(self, values: Mapping[str, Value]) -> bool:
+        """Whether a point is new, the defaults too if they were not evaluated; from now on it is not."""
+        key, known = self._codec.key(values), len(self._seen)
+        self._seen.add(key)
+        return len(self._seen) > known
 
     def _make(self, deme: Deme, attempt: int) -> tuple[dict[str, Value], dict[str, Any]]:
         """A point, perhaps one that is known."""
@@ -221,16 +238,16 @@ class GeneticStrategy(Strategy):
             return self._founder(), {"by": "founder"}
         if self.options.documented_only or self._continues:
             return self._bred(deme, attempt)
-        if self._settled and rng.random() < _AWAY:
-            return self._child_from_away()
-        arm = self._choose(rng)
-        if attempt > 2:
-            arm = "bred"
-        if arm == "differential" and len(deme.members) >= 4:
+        if self._settled and rng.random() < _AWAY and (found := self._child_from_away(attempt)) is not None:
+            return found
+        arm = self._choose(rng) if attempt <= 2 else "bred"
+        if arm in ("screened", "quadratic"):
+            if (found := self._near(self._home, arm, at=0, again=attempt > 0)) is not None:
+                return found
+            arm = "differential" if rng.random() < 0.5 else "bred"
+        if arm == "differential" and not attempt and len(deme.members) >= 4:
             point, scale, chance = self._differential(deme)
             return point, {"by": arm, "scale": scale, "chance": chance}
-        if arm in ("screened", "quadratic"):
-            return self._near(self._home, arm, at=0, again=attempt > 0)
         return self._bred(deme, attempt)
 
     def _choose(self, rng: Random) -> str:
@@ -250,12 +267,19 @@ class GeneticStrategy(Strategy):
 
     def _near(
         self, search: LocalSearch, arm: str, *, at: int, again: bool = False
-    ) -> tuple[dict[str, Value], dict[str, Any]]:
-        """A child that a model of one of the two searches likes."""
-        pending = list(self._pending.values())
-        if arm == "quadratic" and (found := search.quadratic(self.rng, pending, again=again)) is not None:
-            return found, {"by": arm, "at": at, "reach": search.reach(arm)}
-        return search.screened(self.rng, pending), {"by": "screened", "at": at, "reach": search.reach("screened")}
+    ) -> tuple[dict[str, Value], dict[str, Any]] | None:
+        """A child that a model of one of the two searches likes; None where no model may be made now."""
+        for kind in dict.fromkeys((arm, "screened")):
+            found = search.child(kind, self.rng, self._pending.values(), count=self._brood, again=again)
+            if found is not None:
+                vector, reach = found
+                return self._codec.point(vector, self.rng), {"by": kind, "at": at, "reach": reach}
+        return None
+
+    @property
+    def _brood(self) -> int:
+        """Children of one pass of a model: the more results there are, the less a few of them change it."""
+        return min(1 + (self._told + self._foreign) // _MANY, _LARGEST_BROOD)
 
     @property
     def _settled(self) -> bool:
@@ -263,21 +287,21 @@ class GeneticStrategy(Strategy):
         return self._home.stale > 12 + 5 * self._codec.size + len(self._pending)
 
     def _elsewhere(self) -> LocalSearch:
-        return LocalSearch(self._codec, self._archive, radius=0.2, newton=0.1)
+        return LocalSearch(self._codec, self._archive, self._effort, radius=0.2, newton=0.1)
 
-    def _child_from_away(self) -> tuple[dict[str, Value], dict[str, Any]]:
-        """A child of the search elsewhere, or a scout that finds out where it might begin."""
+    def _child_from_away(self, attempt: int) -> tuple[dict[str, Value], dict[str, Any]] | None:
+        """A child of the search elsewhere, or a scout that finds out where it might begin; None as `_near`."""
         if self._scouts > 0 or self._away.focus is None:
             self._scouts -= 1
-            return self._scout(), {"by": "scout", "at": self._visit}
+            return self._scout(attempt), {"by": "scout", "at": self._visit}
         return self._near(self._away, self.rng.choice(("screened", "quadratic")), at=self._visit)
 
-    def _scout(self) -> dict[str, Value]:
+    def _scout(self, attempt: int) -> dict[str, Value]:
         """Where the landscape as a whole is deepest, somewhere in the space, or a jump away from the best, in turn."""
         best = self._home.focus
         kind = self._visit % 3
-        if kind == 1 and (found := self._home.deepest(self.rng)) is not None:
-            return found
+        if kind == 1 and not attempt and (found := self._home.deepest()) is not None:
+            return self._codec.point(found, self.rng)
         if kind == 2 or best is None:
             return self._founder()
         rng = self.rng
@@ -313,24 +337,27 @@ class GeneticStrategy(Strategy):
         rate = self._breeding.mutation_rate
         if rate and rng.random() < _THROUGHOUT + 0.02 * attempt:
             rate = 1.0
-        point = self.space.complete(child, rng)
+        point = self._codec.completed(child, rng)
         if rate:
             point = self._mutated(point, steps, rate)
-            if rate < 1.0 and not self._is_new(point):
+            if point in (first.values, second.values):
                 flag = rng.choice(list(point))
-                domain = self.space.domain(flag, point)
-                if domain is not None and domain.size != 1:
+                domain = self._domains_at(point)[flag]
+                if domain.size != 1:
                     moved = self._breeding.moved(point[flag], domain, steps, rng)
-                    point = self.space.complete({**point, flag: moved}, rng)
+                    point = self._codec.completed({**point, flag: moved}, rng)
         return point, {"by": "bred", "steps": [steps.large, steps.bend]}
 
     def _mutated(self, point: dict[str, Value], steps: Steps, rate: float) -> dict[str, Value]:
-        domains = {}
-        for flag in point:
-            domain = self.space.domain(flag, point)
-            domains[flag] = self.space.domains[flag] if domain is None else domain
-        moved = self._breeding.mutate(point, domains, steps, self.rng, rate=rate)
-        return self.space.complete(moved, self.rng)
+        moved = self._breeding.mutate(point, self._domains_at(point), steps, self.rng, rate=rate)
+        return self._codec.completed(moved, self.rng)
+
+    def _domains_at(self, point: Mapping[str, Value]) -> Mapping[str, Domain]:
+        """What each active flag may be beside the others."""
+        own = self.space.domains
+        if not self._codec.conditional:
+            return own
+        return {flag: self.space.domain(flag, point) or own[flag] for flag in point}
 
     def _differential(self, deme: Deme) -> tuple[dict[str, Value], float, float]:
         """A child by differential evolution, current-to-pbest/1/bin, with its scale and chance of crossover.
@@ -367,11 +394,12 @@ class GeneticStrategy(Strategy):
 
     def tell(self, trial: Trial, result: Result) -> None:
         own: GeneticOptions = self.options
-        values = dict(trial.values)
-        if not self._continues:
-            self._seen.add(self._hash(values))
-        epoch = self._epoch
-        vector = self._pending.pop(trial.tag, None) or self._codec.vector(values)
+        values, epoch = trial.values, self._epoch
+        vector = self._pending.pop(trial.tag, None)
+        if vector is None:
+            vector = self._codec.vector(values)
+            if not self._continues:
+                self._seen.add(self._codec.key(values))
         number = trial.info.get("deme")
         if number is None or not 1 <= number <= own.num_demes:
             self._foreign += 1
@@ -382,6 +410,7 @@ class GeneticStrategy(Strategy):
         if self._continues and result.ok:
             self._weights.add(self._told + self._foreign, trial, epoch)
         loss = result.loss if result.ok else math.inf
+        self._effort.earn()
         self._archive.add(vector, loss)
         one = None
         if loss < math.inf:
@@ -426,7 +455,7 @@ class GeneticStrategy(Strategy):
     def _reward(
         self, arm: str, info: Mapping[str, Any], one: Individual | None, better: bool, members: Sequence[Individual]
     ) -> None:
-        rank = len(members) if one is None else sum(1 for other in members[:16] if other.loss <= one.loss)
+        rank = 16 if one is None else bisect_right(members, one.loss, 0, min(len(members), 16), key=_loss)
         for name in _ARMS:
             self._credit[name] = self._credit[name] * _MEMORY + 0.01
             self._uses[name] = self._uses[name] * _MEMORY + 0.02
@@ -460,6 +489,7 @@ class GeneticStrategy(Strategy):
             "weights": self._weights.to_json(),
             "seen": sorted(self._seen),
             "pending": [[tag, [None if u != u else u for u in vector]] for tag, vector in self._pending.items()],
+            "effort": self._effort.left,
             "home": self._home.to_json(),
             "away": self._away.to_json(),
             "credit": dict(self._credit),
@@ -477,6 +507,7 @@ class GeneticStrategy(Strategy):
         self._weights.set_json(state["weights"])
         self._seen = set(state["seen"])
         self._pending = {tag: [math.nan if u is None else u for u in vector] for tag, vector in state["pending"]}
+        self._effort.left = state["effort"]
         self._home.set_json(state["home"])
         self._away.set_json(state["away"])
         self._credit, self._uses = dict(state["credit"]), dict(state["uses"])
