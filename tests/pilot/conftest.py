@@ -101,11 +101,7 @@ def stage_with(tmp_path: Path) -> Iterator[Callable[..., PilotStage]]:
 
 def workers(stage: PilotStage) -> dict[str, int]:
     """Node to process id of the workers that are there."""
-    return {
-        node: worker.peer.handshake.facts["pid"]
-        for node, worker in stage.launcher._workers.items()
-        if worker.peer is not None
-    }
+    return {node: peer.handshake.facts["pid"] for node, peer in stage.launcher._workers.peers().items()}
 
 
 def processes_with(word: str) -> list[int]:

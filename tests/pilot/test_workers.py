@@ -47,7 +47,7 @@ def test_an_evaluation_of_several_nodes_ends_on_all_of_them(stage_with, tmp_path
     assert stage.wait(key).exit_code == 3
     assert stage.output(key, "stdout") == b"n2\nn2\nn4\nn1\n"
     assert not _processes.started(int(stage.output(key, "stderr")))
-    assert not list(Path(stage.launcher._folder).glob("*.hosts"))
+    assert not list(Path(stage.launcher._meeting.folder).glob("*.hosts"))
     key = stage.on("n1", "n2", command="trap '' TERM; echo here; while :; do sleep 0.05; done")
     stage.until(lambda: stage.output(key), "its start")
     stage.launcher.end(key, 0.2)
@@ -179,10 +179,10 @@ def test_the_secret_is_in_a_file_of_ones_own_and_nowhere_else(stage_with) -> Non
     stage = stage_with()
     key = stage.on("n1", command="env; sleep 300")
     stage.until(lambda: stage.output(key), "its start")
-    folder = Path(stage.launcher._folder)
+    folder = Path(stage.launcher._meeting.folder)
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert {stat.S_IMODE(file.stat().st_mode) for file in folder.iterdir()} == {0o600}
-    secret = stage.launcher._secret.hex()
+    secret = stage.launcher._meeting.secret.hex()
     assert secret in (folder / "config.json").read_text()
     assert secret.encode() not in stage.output(key)
     pid = workers(stage)["n1"]
@@ -193,7 +193,7 @@ def test_the_secret_is_in_a_file_of_ones_own_and_nowhere_else(stage_with) -> Non
 def test_nothing_is_left_after_close(stage_with) -> None:
     stage = stage_with()
     stage.wait(stage.on("n1", command="true"))
-    folder = stage.launcher._folder
+    folder = stage.launcher._meeting.folder
     stage.on("n2", command="sleep 300")  # its worker is just being started
     stage.listen(0.01)
     stage.close()
@@ -270,7 +270,8 @@ def test_a_second_worker_on_a_node_is_turned_away_and_does_no_harm(stage_with, t
     stage = stage_with()
     key = stage.on("n1", command=f"echo here; while [ ! -e {tmp_path}/go ]; do sleep 0.02; done; echo fine")
     stage.until(lambda: stage.output(key), "its start")
-    words = [sys.executable, "-I", "-S", stage.launcher._worker_file, stage.launcher._config_file]
+    meeting = stage.launcher._meeting
+    words = [sys.executable, "-I", "-S", meeting.worker_file, meeting.config_file]
     with subprocess.Popen(words, env={**os.environ, "HPO_NODE": "n1"}, stderr=subprocess.PIPE, text=True) as second:
         stage.until(lambda: second.poll() is not None, "its end")
         assert second.stderr is not None
