@@ -3,6 +3,8 @@
 from collections.abc import Collection
 from typing import Any
 
+import attrs
+
 from hpo_core import Capability, Pause, Proposal, Report, Result, Trial
 from hpo_core.interfaces import Strategy
 from hpo_core.testing import StrategyContract
@@ -31,6 +33,9 @@ class Halving(Strategy):
         self.proposed += 1
         return Proposal(self.space.draw(self.rng), fidelity=1.0, info={"rung": 1})
 
+    def foreign(self, proposal: Proposal, origin: str) -> Proposal:
+        return attrs.evolve(proposal, fidelity=2.0)
+
     def tell(self, trial: Trial, result: Result) -> None:
         self.best = min(self.best, result.loss)
         if trial.origin != "strategy" or trial.info.get("rung") != 1:
@@ -43,7 +48,7 @@ class Halving(Strategy):
             self.proposed, self.told = 0, []
 
     def report(self, trial: Trial, report: Report) -> bool:
-        return report.step >= 3 and report.fom > self.best
+        return report.step >= 3 and report.loss > self.best
 
     def continuable(self) -> Collection[int]:
         return [*(number for _, number, _ in self.told), *(parent for parent, _ in self.queue)]

@@ -1,7 +1,5 @@
 """Our own launchers keep the contract that everybody's must."""
 
-import socket
-
 import pytest
 
 from hpo_core.allocation import AllocationRequest, Slot
@@ -17,18 +15,25 @@ class TestLocal(LauncherContract):
         return LocalLauncher()
 
 
+class Names(LocalManager):
+    """Nodes that are names, all of them this machine."""
+
+    max_nodes = None
+
+
 class _PilotOnThisMachine(LauncherContract):
     transport = "tcp"
+    elsewhere = "setsid sh -c {quoted} &"
 
     @pytest.fixture
     def slots(self):
-        return (Slot(socket.gethostname()),)
+        return (Slot("n1"), Slot("n2"))
 
     @pytest.fixture
     def launcher(self, events):
-        manager = LocalManager()
+        manager = Names()
         manager.acquire(AllocationRequest(), events)
-        launcher = PilotLauncher(PilotOptions(transport=self.transport))
+        launcher = PilotLauncher(PilotOptions(transport=self.transport, address="127.0.0.1"))
         launcher.manager = manager
         yield launcher
         manager.release()
@@ -44,6 +49,10 @@ class TestPilotOverFiles(_PilotOnThisMachine):
 
 class TestSimulated(SimulatedLauncherContract):
     patience_s = 1e6
+
+    @pytest.fixture
+    def slots(self):
+        return (Slot("sim1"), Slot("sim2"))
 
     @pytest.fixture
     def launcher(self):

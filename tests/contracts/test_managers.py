@@ -29,6 +29,18 @@ class TestSimulatedQueue(WorkloadManagerContract):
         return SimulatedManager(SimulatedManagerOptions(queue_wait=3600.0))
 
 
+class TestSimulatedEnd(WorkloadManagerContract):
+    patience_s = 1e6
+
+    @pytest.fixture
+    def manager(self):
+        return SimulatedManager(SimulatedManagerOptions(walltime=3600.0))
+
+    @pytest.fixture
+    def brief(self):
+        return AllocationRequest(nodes=2, timeout_s=3600.0)
+
+
 def test_simulated_walltime_goes_on_from_study_to_study():
     """The second study on an allocation has what the first one left, on a clock that begins again."""
     manager = SimulatedManager(SimulatedManagerOptions(queue_wait=10.0, walltime=100.0))

@@ -75,18 +75,18 @@ class LeavesFilesOpen(hpo.Observer):
         self.files.append(open("log.txt", "a"))
 
 
-@pytest.mark.parametrize(
-    ("mutant", "check"),
-    [
-        (Misspelt, "test_declares_itself"),
-        (ExpectsResults, "test_hears_a_whole_life"),
-        (ExpectsTrials, "test_hears_of_a_study_without_trials"),
-        (ExpectsEnds, "test_hears_of_an_interruption"),
-        (ExpectsToBeNew, "test_serves_one_study_after_the_other"),
-        (Meddles, "test_changes_nothing"),
-        (LeavesFilesOpen, "test_holds_nothing_afterwards"),
-    ],
-)
+MUTANTS = [
+    (Misspelt, "test_declares_itself"),
+    (ExpectsResults, "test_hears_a_whole_life"),
+    (ExpectsTrials, "test_hears_of_a_study_without_trials"),
+    (ExpectsEnds, "test_hears_of_an_interruption"),
+    (ExpectsToBeNew, "test_serves_one_study_after_the_other"),
+    (Meddles, "test_changes_nothing"),
+    (LeavesFilesOpen, "test_holds_nothing_afterwards"),
+]
+
+
+@pytest.mark.parametrize(("mutant", "check"), MUTANTS)
 def test_wrong_observers_are_caught(mutant, check, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     more = {} if check == "test_declares_itself" else {"elsewhere": tmp_path}

@@ -51,15 +51,16 @@ def variables(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return dict(new_environment(tmp_path_factory.mktemp("environment") / "fresh"))
 
 
-@pytest.mark.parametrize("name", ["first-search", "failures", "authors/index"])
+@pytest.mark.parametrize("name", ["first-search", "study-file", "failures", "resume", "simulation", "authors/index"])
 def test_what_is_typed_on_a_page_works(name: str, tmp_path: Path, variables: dict[str, str]) -> None:
     Reader(tmp_path, variables).follow((DOCS / f"{name}.md").read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("name", ["crayai", "optuna", "stability"])
+@pytest.mark.parametrize("name", ["conditions", "crayai", "optuna", "simulation", "stability"])
 def test_the_python_on_a_page_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "train.py").write_text("import sys\nprint('FoM:', len(sys.argv[1]))\n")
+    (tmp_path / "surrogate.py").write_text("def loss(flags):\n    return float(flags['--lr'])\n")
     names: dict[str, object] = {"__name__": name}
     for block in re.findall(r"```python\n(.*?)```", (DOCS / f"{name}.md").read_text(encoding="utf-8"), re.DOTALL):
         exec(compile(block, f"{name}.md", "exec"), names)

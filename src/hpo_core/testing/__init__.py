@@ -6,18 +6,19 @@ nothing else of hpo-core imports this.
 
 import pytest
 
-pytest.register_assert_rewrite(
-    *(
-        f"{__name__}.{module}"
-        for module in ("_rehearsal", "adopting", "launchers", "managers", "metrics", "observers", "strategies")
-    )
-)
+for _module in (
+    *("_rehearsal", "_stage", "_watching", "adopting", "launchers", "managers"),
+    *("metrics", "observers", "simulated_launchers", "strategies"),
+):
+    pytest.register_assert_rewrite(f"{__name__}.{_module}")
 
+from hpo_core.testing._stage import Stage  # noqa: E402
 from hpo_core.testing.adopting import AdoptingContract  # noqa: E402
-from hpo_core.testing.launchers import LauncherContract, SimulatedLauncherContract, Stage  # noqa: E402
+from hpo_core.testing.launchers import LauncherContract  # noqa: E402
 from hpo_core.testing.managers import WorkloadManagerContract  # noqa: E402
 from hpo_core.testing.metrics import MetricParserContract  # noqa: E402
 from hpo_core.testing.observers import ObserverContract  # noqa: E402
+from hpo_core.testing.simulated_launchers import SimulatedLauncherContract  # noqa: E402
 from hpo_core.testing.spaces import spaces  # noqa: E402
 from hpo_core.testing.strategies import StrategyContract  # noqa: E402
 

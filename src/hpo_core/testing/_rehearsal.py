@@ -108,7 +108,10 @@ class Rehearsal:
     def put_in(self, origin: str) -> None:
         """A trial that the strategy did not propose; an inserted one has its result already."""
         values = self.space.baseline(random.Random(1)) if origin == "baseline" else self.space.draw(self._others)
-        trial = self._start(values, origin, Proposal(values))
+        given = self.strategy.foreign(Proposal(values), origin)
+        assert isinstance(given, Proposal), f"foreign answered {given!r}, not a Proposal"
+        assert (given.values, given.parent) == (values, None), "foreign changed what others put in"
+        trial = self._start(values, origin, given)
         if origin == "inserted":
             self.open.remove(trial)
             self.tell(trial, "done")

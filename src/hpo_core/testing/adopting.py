@@ -14,7 +14,7 @@ import pytest
 from hpo_core.allocation import Slot
 from hpo_core.events import Ended, EventLoop, Output, RealEventLoop, Started
 from hpo_core.interfaces import Capability, Launcher
-from hpo_core.testing.launchers import STUDY, Stage
+from hpo_core.testing._stage import STUDY, Stage
 from hpo_core.trial import Evaluation
 
 

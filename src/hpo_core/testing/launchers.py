@@ -1,7 +1,7 @@
-"""The contracts of launchers: subclass one in your tests, give it a fixture, run pytest.
+"""The contract of launchers that run commands: subclass it in your tests, give it a fixture, run pytest.
 
-`SimulatedLauncherContract` is what holds for every launcher, also where nothing runs in truth; `LauncherContract`
-adds what holds where commands run; `AdoptingContract` is for those that declare `Capability.ADOPTS`.
+What holds for every launcher, also where nothing runs in truth, is in `SimulatedLauncherContract`; `AdoptingContract`
+is for those that declare `Capability.ADOPTS`.
 """
 
 # ruff: noqa: S101 - these are tests
@@ -10,257 +10,24 @@ from __future__ import annotations
 
 import gc
 import os
-import secrets
 import shlex
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
 
-import attrs
 import pytest
 
 from hpo_core.allocation import Slot
-from hpo_core.events import Ended, Event, EventLoop, Key, Output, RealEventLoop, Started, VirtualEventLoop
+from hpo_core.events import EventLoop, Key, RealEventLoop
 from hpo_core.exceptions import LaunchError
-from hpo_core.interfaces import INTERFACE_VERSION, Capability, Launcher
+from hpo_core.interfaces import Capability, Launcher
+from hpo_core.testing._stage import STUDY, Stage, several_nodes
+from hpo_core.testing.simulated_launchers import SimulatedLauncherContract
 from hpo_core.trial import Evaluation, Failure
 
-STUDY = f"contract{secrets.token_hex(4)}"
-"""Id of the study that the checks play; others may run theirs on this machine at the same time."""
-
 _VARIABLE = "HPO_CONTRACT_VARIABLE"
-
-
-class Stage:
-    """An opened launcher, its events, and what was heard of each evaluation.
-
-    Args:
-        launcher: is opened.
-        events: where it posts.
-        slots: given to evaluations in turn.
-        patience_s: the longest wait for anything.
-    """
-
-    def __init__(self, launcher: Launcher, events: EventLoop, slots: Sequence[Slot], patience_s: float) -> None:
-        self.launcher = launcher
-        self.events = events
-        self.slots = slots
-        self.patience_s = patience_s
-        self.heard: dict[Key, list[Event]] = {}
-        self._launched = 0
-        self._is_open = False
-        self.open()
-
-    def open(self) -> None:
-        """Open the launcher, again after `close`."""
-        self.launcher.open(self.events, STUDY)
-        self._is_open = True
-
-    def close(self) -> None:
-        """Close the launcher, once."""
-        if self._is_open:
-            self._is_open = False
-            self.launcher.close()
-
-    def evaluation(
-        self,
-        command: str,
-        *,
-        argv: tuple[str, ...] | None = None,
-        directory: Path | None = None,
-        environment: Mapping[str, str] | None = None,
-        memory_limit: int | None = None,
-        trial: int | None = None,
-        attempt: int = 1,
-    ) -> Evaluation:
-        """An evaluation of a command, with a number of its own."""
-        self._launched += 1
-        number = trial or self._launched
-        return Evaluation(
-            trial=number,
-            attempt=attempt,
-            command=command,
-            argv=argv,
-            directory=None if directory is None else str(directory),
-            environment={"HPO_STUDY": STUDY, "HPO_TRIAL": str(number), **(environment or {})},
-            slots=(self.slots[number % len(self.slots)],),
-            name=f"hpo-{STUDY}-{number}-{attempt}",
-            memory_limit_bytes=memory_limit,
-        )
-
-    def start(self, evaluation: Evaluation) -> Key:
-        """Launch an evaluation."""
-        self.launcher.launch(evaluation)
-        return evaluation.key
-
-    def launch(self, command: str, *, directory: Path | None = None) -> Key:
-        """Launch a command."""
-        return self.start(self.evaluation(command, directory=directory))
-
-    def until(self, condition: Callable[[], object], what: str, limit_s: float | None = None) -> None:
-        """Hear events until something is so; it is an error if that takes too long."""
-        start_s, real_s = self.events.now(), time.monotonic()
-        limit_s = self.patience_s if limit_s is None else limit_s
-        while not condition():
-            late = self.events.now() - start_s > limit_s or time.monotonic() - real_s > limit_s
-            assert not late, f"{what}: not within {limit_s:g} s; heard {self._summary()}"
-            self.listen(0.02)
-
-    def listen(self, seconds: float) -> None:
-        """Hear events for so long."""
-        until = self.events.now() + seconds
-        while True:
-            events = self.events.next_events(until)
-            for event in events:
-                if isinstance(event, (Started, Output, Ended)):
-                    self.heard.setdefault(event.key, []).append(event)
-            if not events or self.events.now() >= until:
-                return
-
-    def moment(self) -> None:
-        """Hear events for a moment, where nothing should happen; a virtual moment is long."""
-        self.listen(1e6 if self.events.virtual else 0.2)
-
-    def wait(self, *keys: Key, limit_s: float | None = None) -> Ended:
-        """Wait until these have ended; the last one's end."""
-        for key in keys:
-            self.until(lambda key=key: self.ends(key), f"the end of {key}", limit_s)  # type: ignore[misc]
-        return self.ends(keys[-1])[0]
-
-    def ends(self, key: Key) -> list[Ended]:
-        """All ends that were heard of an evaluation."""
-        return [event for event in self.heard.get(key, ()) if isinstance(event, Ended)]
-
-    def output(self, key: Key, stream: str | None = None) -> bytes:
-        """What was heard of an evaluation's output, in one stream or in all."""
-        events = self.heard.get(key, ())
-        return b"".join(e.data for e in events if isinstance(e, Output) and stream in (None, e.stream))
-
-    def _summary(self) -> str:
-        seen = [f"{key}: {len(self.output(key))} bytes, {self.ends(key) or 'no end'}" for key in list(self.heard)[:5]]
-        return "; ".join(seen) or "nothing"
-
-
-class SimulatedLauncherContract:
-    """What every launcher promises, even one that runs nothing in truth.
-
-    Subclasses define the fixture `launcher`, and may define `slots` and `events`::
-
-        class TestMine(SimulatedLauncherContract):
-            @pytest.fixture
-            def launcher(self):
-                return MyLauncher()
-    """
-
-    patience_s: ClassVar[float] = 30.0
-    """The longest wait for anything (s); more for clusters that take their time."""
-    quick: ClassVar[str] = "echo FoM: 1 --x=1"
-    """A command that ends soon."""
-    slow: ClassVar[str] = "sleep 300"
-    """A command that outlasts the check."""
-
-    @pytest.fixture
-    def launcher(self) -> Launcher:
-        """A launcher to be tested, not opened."""
-        raise NotImplementedError("define the fixture 'launcher'")
-
-    @pytest.fixture
-    def slots(self) -> Sequence[Slot]:
-        """Where evaluations may run."""
-        return (Slot("localhost"),)
-
-    @pytest.fixture
-    def events(self) -> Iterator[EventLoop]:
-        """The loop that it posts to."""
-        events = VirtualEventLoop()
-        yield events
-        events.close()
-
-    @pytest.fixture
-    def stage(self, launcher: Launcher, events: EventLoop, slots: Sequence[Slot]) -> Iterator[Stage]:
-        """The launcher, opened; closed after the check."""
-        stage = Stage(launcher, events, slots, self.patience_s)
-        yield stage
-        stage.close()
-
-    def test_declares_itself(self, launcher: Launcher) -> None:
-        """A launcher has a name, capabilities, options, and an interface version that is known."""
-        assert launcher.name.strip() == launcher.name != ""
-        assert all(isinstance(one, Capability) for one in launcher.capabilities)
-        assert launcher.interface_version == INTERFACE_VERSION
-        assert launcher.Options is None or attrs.has(launcher.Options)
-
-    def test_ends_exactly_once(self, stage: Stage) -> None:
-        """Each launch gives one Started, then output, then exactly one Ended, and nothing after it."""
-        keys = [stage.launch(self.quick) for _ in range(5)]
-        stage.wait(*keys)
-        stage.moment()
-        for key in keys:
-            kinds = [type(event) for event in stage.heard[key]]
-            assert kinds.count(Ended) == kinds.count(Started) == 1
-            assert kinds[0] is Started
-            assert kinds[-1] is Ended
-            assert stage.ends(key)[0].exit_code == 0
-
-    def test_attempts_are_told_apart(self, stage: Stage) -> None:
-        """A second attempt of a trial is an evaluation of its own, whose end is its own."""
-        first = stage.start(stage.evaluation(self.slow, trial=7))
-        second = stage.start(stage.evaluation(self.slow, trial=7, attempt=2))
-        stage.launcher.end(second, 0.1)
-        stage.wait(second)
-        assert stage.ends(first) == []
-        stage.launcher.end(first, 0.1)
-        stage.wait(first)
-
-    def test_ending_gives_one_end(self, stage: Stage) -> None:
-        """Who is told to end, even twice and at once after the launch, ends exactly once and not with code 0."""
-        keys = [stage.launch(self.slow) for _ in range(2)]
-        for key in keys:
-            stage.launcher.end(key, 0.3)
-            stage.launcher.end(key, 0.3)
-        stage.wait(*keys)
-        stage.listen(0.3)
-        stage.moment()
-        for key in keys:
-            assert len(stage.ends(key)) == 1
-            assert stage.ends(key)[0].exit_code != 0
-
-    def test_unknown_keys_are_ignored(self, stage: Stage) -> None:
-        """Ending what was never launched, or is over, does nothing at all."""
-        stage.launcher.end((12345, 1), 0.1)
-        key = stage.launch(self.quick)
-        stage.wait(key)
-        stage.launcher.end(key, 0.1)
-        stage.launcher.end((key[0], 2), 0.1)
-        stage.moment()
-        assert len(stage.ends(key)) == 1
-        assert set(stage.heard) == {key}
-
-    def test_close_is_the_last_word(self, stage: Stage) -> None:
-        """No event of an evaluation follows `close`; opened again, the launcher works as before."""
-        left = stage.launch(self.slow)
-        stage.close()
-        stage.listen(0.0)  # Posted before.
-        before = len(stage.heard.get(left, ()))
-        stage.moment()
-        assert len(stage.heard.get(left, ())) == before
-        assert stage.ends(left) == []
-        stage.open()
-        assert stage.wait(stage.launch(self.quick)).exit_code == 0
-
-    def test_opens_and_closes_without_a_launch(self, launcher: Launcher, events: EventLoop) -> None:
-        """A study may end before its first evaluation."""
-        launcher.open(events, STUDY)
-        launcher.close()
-
-    def test_preview_runs_nothing(self, stage: Stage) -> None:
-        """The preview is the text of what would run, and that is all."""
-        evaluation = stage.evaluation(self.quick)
-        assert stage.launcher.preview(evaluation).strip()
-        stage.moment()
-        assert stage.heard == {}
 
 
 class LauncherContract(SimulatedLauncherContract):
@@ -280,6 +47,9 @@ class LauncherContract(SimulatedLauncherContract):
     """Output of the check for much output."""
     many: ClassVar[int] = 30
     """Evaluations of the check for many at the same time."""
+    elsewhere: ClassVar[str] = ""
+    """Shell text that starts the command ``{quoted}`` in the background on the last node of an evaluation, as a program
+    would, such as ``ssh ${{HPO_NODELIST##*,}} {quoted} &``; empty: the launcher runs the command on each node."""
 
     @pytest.fixture
     def events(self) -> Iterator[EventLoop]:
@@ -390,6 +160,27 @@ class LauncherContract(SimulatedLauncherContract):
         key = stage.launch("cat; echo done")
         stage.wait(key)
         assert stage.output(key, "stdout") == b"done\n"
+
+    def test_several_nodes_are_told(self, stage: Stage, directory: Path) -> None:
+        """With MULTI_NODE: the program, run once or once on each node, finds as many nodes as it has.
+
+        ``HPO_NODELIST`` names each once, joined with commas; ``HPO_NUM_NODES`` is their number; a host file, where
+        there is one in ``HPO_HOSTFILE``, names the same, one a line, and can be read by the program.
+        """
+        nodes = several_nodes(stage)
+        command = (
+            f'f={directory}/$$.$HPO_NODE; echo "$HPO_NODELIST" > $f; echo "$HPO_NUM_NODES" >> $f; '
+            'if [ -n "$HPO_HOSTFILE" ]; then cat "$HPO_HOSTFILE" >> $f; fi; echo told'
+        )
+        key = stage.start(stage.evaluation(command, nodes=nodes))
+        assert stage.wait(key).exit_code == 0, stage.output(key)
+        told = [path.read_text().split("\n") for path in directory.iterdir()]
+        assert len(told) in (1, nodes), f"the command ran {len(told)} times for {nodes} nodes"
+        assert stage.output(key).count(b"told\n") in (1, len(told))
+        for names, number, *hosts, _ in told:
+            assert len(set(names.split(","))) == nodes, f"HPO_NODELIST={names} does not name {nodes} nodes"
+            assert number == str(nodes)
+            assert not hosts or hosts == names.split(","), f"the host file names {hosts}, HPO_NODELIST {names}"
 
     # What it wrote
 
@@ -504,6 +295,28 @@ class LauncherContract(SimulatedLauncherContract):
         assert self._stands_still(heart), "a descendant outlived the end of its evaluation"
         assert len(stage.ends(key)) == 1
 
+    def test_end_kills_on_all_nodes(self, stage: Stage, directory: Path) -> None:
+        """With MULTI_NODE and KILLS_TREES: nothing is left on any of its nodes.
+
+        Where the command runs on the first node alone, `elsewhere` says how a program starts others on the last.
+        """
+        nodes = several_nodes(stage)
+        if Capability.KILLS_TREES not in stage.launcher.capabilities:
+            pytest.skip("Capability.KILLS_TREES is not declared")
+        there = _heart(f"{directory}/there.$$")
+        ignoring = shlex.quote(f"trap '' TERM; {there}")
+        started = self.elsewhere.format(quoted=ignoring) if self.elsewhere else ""
+        key = stage.start(stage.evaluation(f"trap '' TERM; {started} {_heart(f'{directory}/here.$$')}", nodes=nodes))
+        expected = 2 if self.elsewhere else 1
+        stage.until(lambda: len(list(directory.iterdir())) >= expected, "programs on all nodes")
+        stage.listen(0.5)
+        stage.launcher.end(key, 0.3)
+        stage.wait(key)
+        hearts = list(directory.iterdir())
+        sizes = [heart.stat().st_size for heart in hearts]
+        assert self._stands_still(hearts[0]), "a program on one of the nodes outlived the end of its evaluation"
+        assert [heart.stat().st_size for heart in hearts] == sizes, "a program outlived the end on one of the nodes"
+
     def test_ending_one_spares_the_others(self, stage: Stage, directory: Path) -> None:
         """Others go on undisturbed."""
         (directory / "other").mkdir()
@@ -602,7 +415,7 @@ class LauncherContract(SimulatedLauncherContract):
         return heart.stat().st_size == before
 
 
-def _heart(path: Path) -> str:
+def _heart(path: Path | str) -> str:
     """Shell text that makes a file grow, for at most a minute or two."""
     return f"b=0; while [ $b -lt 2000 ]; do echo x >> {path}; sleep 0.03; b=$((b+1)); done"
 

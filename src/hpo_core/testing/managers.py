@@ -16,13 +16,14 @@ import pytest
 
 from hpo_core.allocation import AllocationRequest, Node
 from hpo_core.events import AllocationLost, Event, EventLoop, NodesJoined, NodesLeft
+from hpo_core.exceptions import AllocationError
 from hpo_core.interfaces import INTERFACE_VERSION, Capability, WorkloadManager
 
 
 class WorkloadManagerContract:
     """What every workload manager promises.
 
-    Subclasses define the fixture `manager`, and may define `wanted` and `held`::
+    Subclasses define the fixture `manager`, and may define `wanted`, `held`, `brief` and `impossible`::
 
         class TestMine(WorkloadManagerContract):
             @pytest.fixture
@@ -34,6 +35,8 @@ class WorkloadManagerContract:
     """The longest wait for nodes (s); more for clusters that take their time."""
     acquire_within_s: ClassVar[float] = 10.0
     """The longest that `acquire` may take: it asks, and waits for nothing."""
+    late_s: ClassVar[float] = 60.0
+    """How much later than announced nodes may go (s): schedulers look at the clock now and then."""
     most_nodes: ClassVar[int] = 3
     """Nodes that the check for several nodes asks for."""
 
@@ -53,6 +56,16 @@ class WorkloadManagerContract:
 
         It is compared before `acquire` and after `release`.
         """
+        return None
+
+    @pytest.fixture
+    def brief(self) -> AllocationRequest | None:
+        """Asks for nodes that are taken away within `patience_s`; None: this manager's nodes stay, or go much later."""
+        return None
+
+    @pytest.fixture
+    def impossible(self) -> AllocationRequest | None:
+        """Asks for what can never be had, such as more nodes than there are; None: there is no such thing."""
         return None
 
     @pytest.fixture
@@ -133,6 +146,31 @@ class WorkloadManagerContract:
             heard.listen(0.3)
             assert not [event for event in heard.all if isinstance(event, (NodesLeft, AllocationLost))]
 
+    def test_nodes_go_when_their_time_is_over(self, released: WorkloadManager, brief: AllocationRequest | None) -> None:
+        """With `brief`: all nodes leave, the loss is told, and no later than any `Node.ends_at` that was announced."""
+        if brief is None:
+            pytest.skip("no fixture 'brief': the nodes stay")
+        with _Hearing(released, self.patience_s) as heard:
+            released.acquire(brief, heard.events)
+            nodes = heard.nodes(brief.nodes)
+            heard.until_lost()
+            left = {name for event in heard.all if isinstance(event, NodesLeft) for name in event.names}
+            assert left == {node.name for node in nodes}, "the allocation is lost, and nodes are there"
+            ends = [node.ends_at for node in nodes if node.ends_at is not None]
+            assert not ends or heard.events.now() <= max(ends) + self.late_s, "nodes stayed longer than was announced"
+
+    def test_says_that_nodes_never_come(self, released: WorkloadManager, impossible: AllocationRequest | None) -> None:
+        """With `impossible`: it is refused, or told as lost, with a reason; nobody waits for ever."""
+        if impossible is None:
+            pytest.skip("no fixture 'impossible': everything can be had")
+        with _Hearing(released, self.patience_s) as heard:
+            try:
+                released.acquire(impossible, heard.events)
+                reason = heard.until_lost().reason
+            except AllocationError as error:
+                reason = str(error)
+            assert reason.strip()
+
     def test_explains_itself(self, released: WorkloadManager, wanted: AllocationRequest) -> None:
         """How the allocation stands can be asked before, during and after it, and is text."""
         assert isinstance(released.explain(), str)
@@ -202,6 +240,15 @@ class _Hearing:
         until = self.events.now() + seconds
         while heard := self.events.next_events(until):
             self.all += heard
+
+    def until_lost(self) -> AllocationLost:
+        """Wait until it is told that there will be no more nodes."""
+        until = self.events.now() + self.patience_s
+        while not (lost := [event for event in self.all if isinstance(event, AllocationLost)]):
+            heard = self.events.next_events(until)
+            assert heard, f"within {self.patience_s:g} s, nobody said that the allocation is lost: {self.all}"
+            self.all += heard
+        return lost[0]
 
     def nodes(self, count: int) -> Sequence[Node]:
         """Wait until so many nodes have joined."""

@@ -9,10 +9,7 @@ import io
 import json
 import math
 import random
-import sys
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, ClassVar, Protocol
 
 import attrs
@@ -21,11 +18,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hpo_core.condition import Condition
 from hpo_core.interfaces import INTERFACE_VERSION, Capability, Outlook, Strategy
-from hpo_core.space import Integer, Params, Real
+from hpo_core.space import Params
 from hpo_core.testing import _rehearsal as on_stage
+from hpo_core.testing._hard_spaces import HARD, one_of_each
 from hpo_core.testing._rehearsal import Rehearsal, script
+from hpo_core.testing._watching import ask_and_tell, audited, make_clocks_jump, other_global_randomness
 from hpo_core.testing.spaces import spaces
 from hpo_core.trial import Pause, Proposal, Trial
 
@@ -100,10 +98,12 @@ class StrategyContract:
 
         self._for_all(check)
 
-    @pytest.mark.parametrize("kind", ["chain", "forbidden", "log", "one of each", "one point", "tiny", "wide"])
+    @pytest.mark.parametrize(
+        "kind", ["chain", "forbidden", "log", "one of each", "one flag", "one point", "tiny", "wide"]
+    )
     def test_proposals_are_valid_in_hard_spaces(self, make: Make, kind: str) -> None:
-        """The same where spaces are hardest: one point, few points, 200 flags, chained conditions, tight relations."""
-        space = _HARD[kind]()
+        """The same where spaces are hardest: one point, few points, 1 or 200 flags, chained conditions, relations."""
+        space = HARD[kind]()
         Rehearsal(make(space, 3), space).run(script(3, 60, foreign=False))
         Rehearsal(make(space, 4), space).run(script(4, 60, outcomes=on_stage.GOOD))
 
@@ -140,7 +140,7 @@ class StrategyContract:
         def check(space: Params, seed: int) -> None:
             steps = script(seed, self.steps)
             first = Rehearsal(make(space, seed), space).run(steps)
-            with _other_global_randomness(seed):
+            with other_global_randomness(seed):
                 second = Rehearsal(make(space, seed), space).run(steps)
             assert first == second
 
@@ -167,7 +167,7 @@ class StrategyContract:
             steps = script(seed, self.steps)
             first = Rehearsal(make(space, seed), space).run(steps)
             with monkeypatch.context() as patch:
-                _make_clocks_jump(patch, seed)
+                make_clocks_jump(patch, seed)
                 second = Rehearsal(make(space, seed), space).run(steps)
             assert first == second
 
@@ -202,7 +202,7 @@ class StrategyContract:
         strategy = make(space, 5)
         sleeps = Capability.SLOW in strategy.capabilities
         printed = io.StringIO()
-        with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed), _audited() as seen:
+        with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed), audited() as seen:
             Rehearsal(strategy, space).run(steps)
         touched = [event for event in seen if not (sleeps and event == "time.sleep")]
         assert touched == [], f"it did {', '.join(sorted(set(touched)))}"
@@ -228,7 +228,7 @@ class StrategyContract:
     @pytest.mark.parametrize("outcome", [*on_stage.BAD, "huge", "hugely negative", "equal", "stopped"])
     def test_accepts_failed_and_odd_results(self, make: Make, outcome: str) -> None:
         """It goes on with valid proposals when all trials fail, are not finite, enormous, equal or stopped."""
-        for space in (one_of_each(), _HARD["chain"]()):
+        for space in (one_of_each(), HARD["chain"]()):
             steps = script(7, 3 * self.steps, outcomes=[outcome])
             rehearsal = Rehearsal(make(space, 7), space)
             rehearsal.run(steps)
@@ -249,6 +249,27 @@ class StrategyContract:
             rehearsal.run(script(seed, self.steps))
 
         self._for_all(check)
+
+    def test_completes_foreign_trials(self, make: Make) -> None:
+        """Defaults and enqueued points have a fidelity where its own proposals have one; asking for it changes nothing.
+
+        Tags of trials with different origins differ too.
+        """
+
+        def check(space: Params, seed: int) -> None:
+            rehearsal, other = Rehearsal(make(space, seed), space), Rehearsal(make(space, seed), space)
+            given = [other.strategy.foreign(Proposal(space.draw(random.Random(n))), origin) for n, origin in _OTHERS]
+            steps = script(seed, self.steps, foreign=False)
+            assert other.run(steps) == rehearsal.run(steps), "foreign changed the strategy"
+            tags = [proposal.tag for proposal in given if proposal.tag]
+            assert len(set(tags)) == len(tags), f"foreign gives several trials one tag: {tags}"
+            own = [answer[2] is not None for answer in rehearsal.answers if isinstance(answer[0], dict)]
+            for proposal in given:
+                json.dumps(dict(proposal.info))
+                assert proposal.fidelity is None or 0 < proposal.fidelity < math.inf
+                assert proposal.fidelity is not None or not any(own), "its own proposals have a fidelity, others' none"
+
+        self._for_all(check, examples=max(1, self.examples // 4))
 
     # How it pauses and ends
 
@@ -296,7 +317,7 @@ class StrategyContract:
             assert rehearsal.ask() is Pause.DONE
 
         for kind in ("one point", "tiny"):
-            check(_HARD[kind](), 1)
+            check(HARD[kind](), 1)
         self._for_all(check, examples=self.examples // 2)
 
     # What it saves
@@ -383,9 +404,9 @@ class StrategyContract:
             pytest.skip("constant_cost is not promised")
         space = one_of_each()
         rehearsal = Rehearsal(make(space, 1), space)
-        early = _ask_and_tell(rehearsal, 100)
-        _ask_and_tell(rehearsal, 800)
-        late = _ask_and_tell(rehearsal, 100)
+        early = ask_and_tell(rehearsal, 100)
+        ask_and_tell(rehearsal, 800)
+        late = ask_and_tell(rehearsal, 100)
         assert late <= 1.5 * early + 1000, f"100 rounds took {early} steps, and {late} after 900 results"
 
     def _for_all(self, check: Callable[[Params, int], None], *, examples: int | None = None) -> None:
@@ -401,48 +422,8 @@ class StrategyContract:
         chosen(given(spaces(), st.integers(0, 999))(check))()
 
 
-# Spaces that are hard for one reason each
-
-
-def one_of_each() -> Params:
-    """A small space with one hyperparameter of each kind."""
-    return Params(
-        [
-            ["--lr", 1e-3, Real(1e-6, 1.0, log=True)],
-            ["--layers", 2, (1, 9)],
-            ["--dropout", (0.0, 0.5)],
-            ["--optimizer", "sgd", ["sgd", "adam", "lion"]],
-            ["--nesterov", [True, False]],
-        ]
-    )
-
-
-def _chain() -> Params:
-    space = Params([[f"--p{k}", (0, 3)] for k in range(12)])
-    space.add_conditions([Condition(f"--p{k}", f"--p{k - 1}", 2, operator="<=") for k in range(1, 12)])
-    return space
-
-
-def _forbidden() -> Params:
-    space = Params([["--low", 0, (0, 9)], ["--high", 9, (0, 9)], ["--kind", ["a", "b"]]])
-    space.add_constraints(["--low < --high"])
-    space.add_forbidden(["--kind == 'a' and --low > 2"])
-    return space
-
-
-def _wide() -> Params:
-    return Params([[f"--p{k}", (0.0, 1.0)] if k % 2 else [f"--p{k}", (1, 9)] for k in range(200)])
-
-
-_HARD: dict[str, Callable[[], Params]] = {
-    "chain": _chain,
-    "forbidden": _forbidden,
-    "log": lambda: Params([["--x", Real(1e-300, 1e300, log=True)], ["--n", Integer(1, 10**9, log=True)]]),
-    "one of each": one_of_each,
-    "one point": lambda: Params([["--only", ["this"]]]),
-    "tiny": lambda: Params([["--a", [True, False]], ["--b", (1, 2)]]),
-    "wide": _wide,
-}
+_OTHERS = ((1, "baseline"), (2, "enqueued"), (3, "enqueued"))
+"""Seeds and origins of trials that a strategy did not propose."""
 
 # Checkpoints
 
@@ -477,88 +458,6 @@ class _WithCheckpoints(Rehearsal):
         self._there &= wanted | in_use
 
 
-# Watching
-
-_IO = (
-    "open",
-    "os.",
-    "subprocess.",
-    "socket.",
-    "shutil.",
-    "sqlite3.",
-    "tempfile.",
-    "urllib.",
-    "http.",
-    "ftplib.",
-    "webbrowser.",
-)
-"""Beginnings of the names of audit events; see the table in Python's documentation."""
-
-
-class _Auditor:
-    """Python never takes an audit hook back, so there is one, asleep but for the time of a check."""
-
-    def __init__(self) -> None:
-        self.seen: list[str] | None = None
-        self.thread = 0
-        sys.addaudithook(self)
-
-    def __call__(self, event: str, arguments: object) -> None:
-        if self.seen is not None and threading.get_ident() == self.thread and event.startswith(_IO):
-            self.seen.append(event)
-
-
-_auditor: _Auditor | None = None
-
-
-@contextlib.contextmanager
-def _audited() -> Iterator[list[str]]:
-    """Note the input and output of this thread."""
-    global _auditor
-    if _auditor is None:
-        _auditor = _Auditor()
-    seen: list[str] = []
-    _auditor.thread, _auditor.seen = threading.get_ident(), seen
-    sleep = time.sleep
-
-    def noted(seconds: float) -> None:  # An audit event only since Python 3.13.
-        if threading.get_ident() == _auditor.thread:
-            seen.append("time.sleep")
-        sleep(seconds)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(time, "sleep", noted)
-        try:
-            yield seen
-        finally:
-            _auditor.seen = None
-
-
-@contextlib.contextmanager
-def _other_global_randomness(seed: int) -> Iterator[None]:
-    """Python's and numpy's own random numbers go on from somewhere else."""
-    before, before_numpy = random.getstate(), np.random.get_state()
-    random.seed(seed + 12345)
-    np.random.seed(seed + 12345)
-    try:
-        yield
-    finally:
-        random.setstate(before)
-        np.random.set_state(before_numpy)
-
-
-def _make_clocks_jump(patch: pytest.MonkeyPatch, seed: int) -> None:
-    rng, now = random.Random(seed), [1e9]
-
-    def seconds() -> float:
-        now[0] += rng.choice([0.0, 1e-6, 1.0, 3600.0, 1e7])
-        return now[0]
-
-    for name in ("time", "monotonic", "perf_counter", "process_time"):
-        patch.setattr(time, name, seconds)
-        patch.setattr(time, f"{name}_ns", lambda: int(seconds() * 1e9))
-
-
 def _plain(value: object) -> bool:
     """Whether JSON gives back what it was given; tuples become lists, which the next comparison would miss."""
     if isinstance(value, dict):
@@ -566,30 +465,3 @@ def _plain(value: object) -> bool:
     if isinstance(value, (list, tuple)):
         return all(map(_plain, value))
     return value is None or isinstance(value, (str, int, float))
-
-
-def _ask_and_tell(rehearsal: Rehearsal, times: int) -> int:
-    """Lines of Python that so many asks and tells execute."""
-    lines = 0
-
-    def trace(frame: object, event: str, argument: object) -> Callable[..., Any]:
-        nonlocal lines
-        lines += event == "line"
-        return trace
-
-    before = sys.gettrace()
-    for _ in range(times):
-        sys.settrace(trace)
-        try:
-            answer = rehearsal.strategy.ask()
-        finally:
-            sys.settrace(before)
-        if isinstance(answer, Proposal):
-            trial = rehearsal._start(answer.values, "strategy", answer)
-            rehearsal.open.remove(trial)
-            sys.settrace(trace)
-            try:
-                rehearsal.strategy.tell(trial, on_stage.result(trial, "done"))
-            finally:
-                sys.settrace(before)
-    return lines
