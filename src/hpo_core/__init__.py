@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     )
     from hpo_core.random_optimizer import RandomOptimizer
     from hpo_core.registry import list_plugins
+    from hpo_core.simulation import Simulation, simulate
     from hpo_core.space import Integer, Params, Real, Values
     from hpo_core.study import Study
     from hpo_core.trial import (
@@ -87,6 +88,7 @@ _HOMES = {
     " Strategy WorkloadManager",
     "random_optimizer": "RandomOptimizer",
     "registry": "list_plugins",
+    "simulation": "Simulation simulate",
     "space": "Integer Params Real Values",
     "study": "Study",
     "trial": "Evaluation Failure Pause Proposal Report Result State Trial TrialRecord",
@@ -140,6 +142,7 @@ __all__ = [
     "Real",
     "Report",
     "Result",
+    "Simulation",
     "Slot",
     "SpaceError",
     "State",
@@ -165,6 +168,7 @@ __all__ = [
     "params",
     "random",
     "random_optimizer",
+    "simulate",
 ]
 
 

@@ -84,6 +84,8 @@ class Backend:
             ),
             _request(evaluator),
         )
+        _check_capabilities(evaluator, backend.manager, backend.launcher)
+        backend.launcher.check(evaluator)
         if chosen and evaluator.launcher == "auto":
             chosen = (*chosen, f"launcher {launcher_name}: what '{manager_name}' runs evaluations by")
         backend.chosen = chosen
@@ -170,7 +172,7 @@ def _manager_name(evaluator: Evaluator) -> tuple[str, tuple[str, ...]]:
 
 
 def _check(evaluator: Evaluator, manager: type[WorkloadManager], launcher: type[Launcher]) -> None:
-    """The rules for combinations of arguments; all of them are here."""
+    """The rules for combinations of arguments, but for those of one launcher, which are in its `Launcher.check`."""
     if manager.max_nodes is not None and evaluator.nodes > manager.max_nodes:
         raise ConfigurationError(
             f"nodes={evaluator.nodes} with workload_manager='{manager.name}', which has {manager.max_nodes}; "
@@ -180,12 +182,6 @@ def _check(evaluator: Evaluator, manager: type[WorkloadManager], launcher: type[
         raise ConfigurationError(
             f"nodes_per_eval={evaluator.nodes_per_eval} is more than nodes={max(evaluator.nodes, 1)}"
         )
-    if evaluator.nodes_per_eval > 1 and Capability.MULTI_NODE not in launcher.capabilities:
-        raise ConfigurationError(
-            f"nodes_per_eval={evaluator.nodes_per_eval}, and launcher '{launcher.name}' runs an evaluation on one node"
-        )
-    if evaluator.memory_limit is not None and Capability.LIMITS_MEMORY not in launcher.capabilities:
-        raise ConfigurationError(f"memory_limit is set, and launcher '{launcher.name}' can't keep it")
     if (manager.name == "k8s") != (launcher.name == "k8s"):
         raise ConfigurationError(
             f"workload_manager='{manager.name}' with launcher='{launcher.name}': 'k8s' needs 'k8s' for both"
@@ -195,14 +191,7 @@ def _check(evaluator: Evaluator, manager: type[WorkloadManager], launcher: type[
             f"launcher='{launcher.name}' with workload_manager='{manager.name}': it runs on nodes of "
             f"{' or '.join(launcher.managers)} only"
         )
-    for capability in launcher.needs - manager.capabilities:
-        raise ConfigurationError(
-            f"launcher='{launcher.name}' needs a workload manager that {capability.value}, "
-            f"and '{manager.name}' does not"
-        )
-    if manager.name == "k8s":
-        _check_k8s(evaluator)
-    elif evaluator.workload_image:
+    if evaluator.workload_image and manager.name != "k8s":
         raise ConfigurationError(
             f"workload_image={evaluator.workload_image!r} is for workload_manager='k8s', not '{manager.name}'"
         )
@@ -225,47 +214,19 @@ def _check(evaluator: Evaluator, manager: type[WorkloadManager], launcher: type[
         )
 
 
-def _check_k8s(evaluator: Evaluator) -> None:
-    if not evaluator.workload_image:
-        raise ConfigurationError("workload_manager='k8s' needs workload_image, the container image to run")
-    for name in ("launch_args", "alloc_args"):
-        if getattr(evaluator, name):
-            raise ConfigurationError(
-                f"{name} has no meaning on Kubernetes; pods are described by launcher_options (see hpo-k8s)"
-            )
-    if evaluator.src_path or evaluator.checkpoint:
-        _check_claims(evaluator)
-
-
-def _check_claims(evaluator: Evaluator) -> None:
-    """What the driver prepares for an evaluation has to be where its pod finds it: on a claim that both mount."""
-    claims = evaluator.launcher_options.get("claims") or {}
-    if isinstance(claims, str):
-        claims = dict(part.partition("=")[::2] for part in claims.split(","))
-    for name, path in (
-        ("run_path", evaluator.run_path if evaluator.src_path else ""),
-        ("checkpoint", "" if evaluator.src_path and not os.path.isabs(evaluator.checkpoint) else evaluator.checkpoint),
-    ):
-        if path and not any(_is_below(path, mount) for mount in claims.values()):
-            raise ConfigurationError(
-                f"{'src_path' if name == 'run_path' else name} with workload_manager='k8s' needs a persistent volume "
-                f"claim that pods and driver both mount at the same path, such as launcher_options="
-                f"{{'claims': {{'data': '/data'}}}}, and {name} below that path: {name}={path!r} is not. Without one, "
-                "put the program into workload_image and leave src_path and checkpoint empty"
-            )
-    for mount in claims.values():
-        if not os.path.isdir(mount):
-            raise ConfigurationError(
-                f"src_path and checkpoint on Kubernetes need the claim that is mounted at {mount} at the same path "
-                "where hpo-core runs, too: files are copied there, and there is no such directory here"
-            )
-
-
-def _is_below(path: str, mount: str) -> bool:
-    """Whether an absolute path lies in a directory, as it is written."""
-    return os.path.isabs(path) and os.path.commonpath([os.path.normpath(path), os.path.normpath(mount)]) == (
-        os.path.normpath(mount)
-    )
+def _check_capabilities(evaluator: Evaluator, manager: WorkloadManager, launcher: Launcher) -> None:
+    """The rules for what was made: what an object declares counts, not its class."""
+    if evaluator.nodes_per_eval > 1 and Capability.MULTI_NODE not in launcher.capabilities:
+        raise ConfigurationError(
+            f"nodes_per_eval={evaluator.nodes_per_eval}, and launcher '{launcher.name}' runs an evaluation on one node"
+        )
+    if evaluator.memory_limit is not None and Capability.LIMITS_MEMORY not in launcher.capabilities:
+        raise ConfigurationError(f"memory_limit is set, and launcher '{launcher.name}' can't keep it")
+    for capability in launcher.needs - manager.capabilities:
+        raise ConfigurationError(
+            f"launcher='{launcher.name}' needs a workload manager that {capability.value}, "
+            f"and '{manager.name}' does not"
+        )
 
 
 def _launcher_options(evaluator: Evaluator) -> dict[str, Any]:

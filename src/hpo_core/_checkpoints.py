@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ from hpo_core import _trees, _workspace
 from hpo_core._record import Record
 from hpo_core._words import size
 from hpo_core.exceptions import LaunchError, StudyStopped
-from hpo_core.trial import Trial
+from hpo_core.trial import Files, Trial
 
 if TYPE_CHECKING:
     from hpo_core.evaluator import Evaluator
@@ -56,12 +56,21 @@ class Checkpoints:
         evaluator: the user's settings.
         record: what is recorded so far.
         study_id: part of paths that studies share.
+        elsewhere: deletes checkpoints where the driver does not see them (`Launcher.discard`); None: it sees them.
     """
 
-    def __init__(self, evaluator: Evaluator, record: Record, study_id: str) -> None:
+    def __init__(
+        self,
+        evaluator: Evaluator,
+        record: Record,
+        study_id: str,
+        *,
+        elsewhere: Callable[[Sequence[Sequence[str]]], None] | None = None,
+    ) -> None:
         self._evaluator = evaluator
         self._record = record
         self._study_id = study_id
+        self._elsewhere = elsewhere
         self._held: dict[int, tuple[Path, int]] = {}
         """Trials with a result whose checkpoints are there, and their size in bytes where there is a budget."""
 
@@ -69,8 +78,16 @@ class Checkpoints:
         """Look for the checkpoints of trials that have a result, after a resumption."""
         for number in self._record.history.order:
             path = self._of(number)
-            if path.is_dir():
+            if self._elsewhere is not None or path.is_dir():
                 self._held[number] = path, self._measure(path)
+
+    def files(self, trial: Trial, attempt: int) -> Files:
+        """What an attempt is to find, for a launcher that makes it."""
+        source = os.path.abspath(self._evaluator.src_path) if self._evaluator.src_path else ""
+        if not self._evaluator.checkpoint:
+            return Files(source)
+        parents = () if trial.parent is None else self._places(self._of(trial.parent))
+        return Files(source, str(self._path(trial, attempt)), parents)
 
     def begin(self, trial: Trial, attempt: int) -> Job:
         """Make the directory that an attempt finds: a copy of its parent's, or an empty one.
@@ -88,8 +105,7 @@ class Checkpoints:
         path, others = self._path(trial, attempts), [self._path(trial, attempt) for attempt in range(1, attempts)]
 
         def keep() -> None:
-            for other in others:
-                _discard(other)
+            self._discard(others)
             self._held[number] = path, self._measure(path)
 
         return keep
@@ -106,13 +122,15 @@ class Checkpoints:
     def _collect(self, needed: Collection[int | None]) -> None:
         budget = self._evaluator.checkpoint_budget_bytes
         held = sum(bytes_ for _, bytes_ in self._held.values())
+        garbage = []
         for number in sorted(self._held):
             if budget is not None and held <= budget:
-                return
+                break
             if number not in needed:
                 path, bytes_ = self._held.pop(number)
-                _discard(path)
+                garbage.append(path)
                 held -= bytes_
+        self._discard(garbage)
         if budget is not None and held > budget:
             raise StudyStopped(
                 f"the checkpoints that are still needed hold {size(held)}, and checkpoint_budget is {size(budget)}: "
@@ -127,9 +145,24 @@ class Checkpoints:
         evaluator, name = self._evaluator, attempt_name(trial.tag, attempt)
         path = checkpoint_of(evaluator, self._record.directory, self._study_id, name)
         workspace = workspace_of(evaluator, name)
-        if workspace and not os.path.isabs(evaluator.checkpoint):
+        if workspace and not os.path.isabs(evaluator.checkpoint) and self._elsewhere is None:
             return _workspace.find(workspace, self._study_id) / os.path.relpath(path, workspace)
         return Path(path)
+
+    def _places(self, path: Path) -> tuple[str, ...]:
+        """Where a checkpoint may be: in its workspace, which another study of the same `run_path` may have moved."""
+        if not self._evaluator.src_path or os.path.isabs(self._evaluator.checkpoint):
+            return (str(path),)
+        run_path = os.path.abspath(self._evaluator.run_path)
+        name, _, rest = os.path.relpath(path, run_path).partition(os.sep)
+        return str(_workspace.moved(Path(run_path, name), self._study_id) / rest), str(path)
+
+    def _discard(self, paths: Sequence[Path]) -> None:
+        if self._elsewhere is None:
+            for path in paths:
+                _discard(path)
+        elif paths:
+            self._elsewhere([self._places(path) for path in paths])
 
     def _measure(self, path: Path) -> int:
         return 0 if self._evaluator.checkpoint_budget_bytes is None else _trees.size_bytes(path)

@@ -11,6 +11,7 @@ from typing import Any
 from hpo_core import registry
 from hpo_core._fingerprint import fingerprint
 from hpo_core._options import build_options, options_to_json
+from hpo_core._version import own_version
 from hpo_core._words import did_you_mean
 from hpo_core.evaluator import Evaluator
 from hpo_core.exceptions import ConfigurationError, JournalError, StudyChangedError
@@ -50,7 +51,7 @@ def make_header(
         "format": FORMAT,
         "id": secrets.token_hex(4),
         "name": name,
-        "hpo_core": own_version(),
+        "hpo_core": own_version("0"),
         "strategy": _strategy(strategy, strategy_options),
         "seed": _seed(seed),
         "budget": check_budget(**budget),
@@ -144,16 +145,6 @@ def strategy_class(strategy: str | type[Strategy]) -> type[Strategy]:
     if isinstance(strategy, type) and issubclass(strategy, Strategy):
         return strategy
     raise ConfigurationError(f"strategy={strategy!r} must be a name or a subclass of hpo_core.Strategy")
-
-
-def own_version() -> str:
-    """The installed version of hpo-core, or ``0`` where it is not installed."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version("hpo-core")
-    except PackageNotFoundError:
-        return "0"
 
 
 def _strategy(strategy: type[Strategy], given: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,21 +2,41 @@
 
 from __future__ import annotations
 
+import json
 import math
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, overload
+from typing import Any, overload
 
 from hpo_core.command import Arguments
+from hpo_core.space import Params, Values
 from hpo_core.trial import Failure, Result, State, Trial, TrialRecord, Value
-
-if TYPE_CHECKING:
-    from hpo_core.space import Params
 
 _STATES = tuple(State)
 _FAILURES = (None, *Failure)
 _ORIGINS = ("strategy", "baseline", "enqueued", "inserted")
+_RARE = ("parent", "fidelity", "nodes", "info")
+"""What few trials have; it is kept as JSON text."""
 _NAN = math.nan
+_dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+_loads = json.JSONDecoder().decode
+
+
+class Texts:
+    """A column of texts, most of them empty or short: eight bytes and its letters each."""
+
+    def __init__(self) -> None:
+        self.letters, self.ends = array("B"), array("Q")
+
+    def append(self, text: str) -> None:
+        """Add a text at the end."""
+        if text:
+            self.letters.frombytes(text.encode())
+        self.ends.append(len(self.letters))
+
+    def __getitem__(self, index: int) -> str:
+        start = self.ends[index - 1] if index else 0
+        return self.letters[start : self.ends[index]].tobytes().decode()
 
 
 class History(Sequence[TrialRecord]):
@@ -33,7 +53,8 @@ class History(Sequence[TrialRecord]):
         self.arguments = Arguments(space.domains)
         """Writes the values of a trial as they stand behind the command."""
         self._values = {flag: array("d") for flag in space.flags}
-        self._columns = [(flag, column, space.domains[flag].code) for flag, column in self._values.items()]
+        codes = {flag: domain.code if isinstance(domain, Values) else None for flag, domain in space.domains.items()}
+        self._columns = [(flag, column, codes[flag]) for flag, column in self._values.items()]
         self._metrics: dict[str, array[float]] = {}
         self._fom, self._loss, self._duration = array("d"), array("d"), array("d")
         self._state, self._failure, self._origin = array("b"), array("b"), array("b")
@@ -42,8 +63,7 @@ class History(Sequence[TrialRecord]):
         self._nodes = array("I")
         self._node_codes: dict[tuple[str, ...], int] = {(): 0}
         self._node_sets: list[tuple[str, ...]] = [()]
-        self._tags: dict[int, str] = {}
-        self._rare: dict[int, dict[str, Any]] = {}
+        self._tags, self._rare = Texts(), Texts()
         self.order = array("I")
         """Numbers in order of finishing."""
 
@@ -71,9 +91,11 @@ class History(Sequence[TrialRecord]):
         """Add a trial that runs; its number must be the next one."""
         values = trial.values
         for flag, column, code in self._columns:
-            column.append(code(values[flag]) if flag in values else _NAN)
-        for column in (self._fom, *self._metrics.values()):
-            column.append(_NAN)
+            value: Any = values.get(flag, _NAN)
+            column.append(value if code is None or value != value else code(value))
+        for metric in self._metrics.values():
+            metric.append(_NAN)
+        self._fom.append(_NAN)
         self._loss.append(math.inf)
         self._duration.append(0.0)
         self._state.append(0)
@@ -84,15 +106,9 @@ class History(Sequence[TrialRecord]):
         self._steps.append(0)
         self._offset.append(-1)
         self._nodes.append(0)
-        if trial.tag != f"point{trial.number}":
-            self._tags[trial.number] = trial.tag
-        rare = {
-            name: value
-            for name in ("parent", "fidelity", "nodes", "info")
-            if (value := getattr(trial, name)) is not None and value != {}
-        }
-        if rare:
-            self._rare[trial.number] = rare
+        self._tags.append("" if trial.tag == f"point{trial.number}" else trial.tag)
+        rare = trial.parent is not None or trial.fidelity is not None or trial.nodes is not None or trial.info
+        self._rare.append(_dumps({name: getattr(trial, name) for name in _RARE}) if rare else "")
 
     def last_durations(self, count: int) -> list[float]:
         """Run times in seconds of the trials that finished last, in order of finishing."""
@@ -133,9 +149,9 @@ class History(Sequence[TrialRecord]):
             number=number,
             values=values,
             arguments=self.arguments(values),
-            tag=self._tags.get(number) or f"point{number}",
+            tag=self._tags[i] or f"point{number}",
             origin=_ORIGINS[self._origin[i]],
-            **self._rare.get(number, {}),
+            **(_loads(rare) if (rare := self._rare[i]) else {}),
         )
 
     def result(self, number: int) -> Result:
@@ -201,14 +217,14 @@ class History(Sequence[TrialRecord]):
             "_nodes",
         )
         named = {name: getattr(self, name) for name in (*plain, "_offset", "order")}
+        for name, texts in (("tag", self._tags), ("rare", self._rare)):
+            named.update({f"{name} letters": texts.letters, f"{name} ends": texts.ends})
         named.update({f"value {flag}": column for flag, column in self._values.items()})
         return {**named, **{f"metric {name}": column for name, column in self._metrics.items()}}
 
     def rest(self) -> dict[str, Any]:
         """What is not in columns, as JSON values, for a snapshot."""
         return {
-            "tags": list(self._tags.items()),
-            "rare": list(self._rare.items()),
             "metrics": list(self._metrics),
             "nodes": self._node_sets,
         }
@@ -221,8 +237,6 @@ class History(Sequence[TrialRecord]):
             rest: what `rest` gave.
         """
         self._metrics = {name: array("d") for name in rest["metrics"]}
-        self._tags = dict(rest["tags"])
-        self._rare = dict(rest["rare"])
         self._node_sets = [tuple(names) for names in rest["nodes"]]
         self._node_codes = {names: code for code, names in enumerate(self._node_sets)}
         for column in self.arrays().values():

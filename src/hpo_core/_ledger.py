@@ -5,11 +5,15 @@ from __future__ import annotations
 import math
 import random
 import re
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
+
+import attrs
 
 from hpo_core import _snapshot
 from hpo_core._blame import blamed
@@ -18,7 +22,7 @@ from hpo_core._snapshot import Snapshot
 from hpo_core.allocation import Slot
 from hpo_core.exceptions import SpaceError
 from hpo_core.interfaces import Capability, Strategy
-from hpo_core.journal import Journal, Line, encode, number
+from hpo_core.journal import Journal, Line, number
 from hpo_core.space import Params
 from hpo_core.trial import Proposal, Report, Result, Trial, Value
 
@@ -117,6 +121,8 @@ class Ledger(Record):
         Raises:
             SpaceError: the proposal is no valid point; a strategy that does this is broken.
         """
+        if origin != "strategy":
+            proposal = self._completed(proposal, origin)
         values = self._checked(proposal)
         trial_number = len(self.history) + 1
         trial = Trial(
@@ -130,9 +136,20 @@ class Ledger(Record):
             nodes=proposal.nodes,
             info=proposal.info,
         )
-        self._append(_asked_record(trial, told, heard))
+        try:
+            self._append(_asked_record(trial, told, heard))
+        except (TypeError, ValueError) as error:
+            who = f"strategy '{self.strategy.name}'"
+            raise SpaceError(f"{who} proposed info that JSON can't hold: {error}") from error
         self._enter(trial)
         return trial
+
+    def _completed(self, proposal: Proposal, origin: str) -> Proposal:
+        """A point that others put in, with what the strategy adds to it."""
+        answer = self.consult("foreign", proposal, origin)
+        if not isinstance(answer, Proposal):
+            raise SpaceError(f"strategy '{self.strategy.name}' answered {answer!r} in foreign, which is no Proposal")
+        return attrs.evolve(answer, values=proposal.values, parent=proposal.parent)
 
     def _checked(self, proposal: Proposal) -> dict[str, Value]:
         """The values of a proposal as they run; whatever is wrong with it is refused before it is recorded."""
@@ -148,11 +165,6 @@ class Ledger(Record):
                 f"{who} proposed the tag {proposal.tag!r}; tags name files: letters, digits, '_', '-' and '.' inside, "
                 "at most 100 of them"
             )
-        if proposal.info:
-            try:
-                encode(proposal.info)
-            except (TypeError, ValueError) as error:
-                raise SpaceError(f"{who} proposed info that JSON can't hold: {error}") from error
         return values
 
     # Recording
@@ -281,17 +293,19 @@ class Ledger(Record):
             n_trials = self.budget["n_trials"] if self.budget else self.n_trials
             self.strategy.outlook.trials_left = None if n_trials is None else n_trials - self.asked
             again = self.consult("ask")
-            self._in_step = isinstance(again, Proposal) and self._is(again.values, record["values"])
+            self._in_step = isinstance(again, Proposal) and self._repeats(again, record)
             if not self._in_step:
                 self.notes.append(
                     f"strategy '{self.strategy.name}' does not repeat its proposals from trial {record['trial']} on: "
                     "it goes on from the recorded results alone"
                 )
 
-    def _is(self, values: Mapping[str, Value], recorded: Mapping[str, Value]) -> bool:
-        """Whether a proposal is what was recorded: the values as they ran."""
+    def _repeats(self, again: Proposal, record: Mapping[str, Any]) -> bool:
+        """Whether a proposal is what was recorded: the values as they ran, and what it went on from."""
+        if any(getattr(again, name) != record.get(name) for name in ("parent", "fidelity", "nodes")):
+            return False
         try:
-            return dict(values) == recorded or self.space.canonical(values) == recorded
+            return record["values"] in (dict(again.values), self.space.canonical(again.values))
         except SpaceError:
             return False
 
@@ -301,7 +315,9 @@ class Ledger(Record):
             record = self._unheard.popleft()
             self._tell_until(record["told"])
             metrics = {name: float(value) for name, value in record["metrics"].items()}
-            report = Report(record["step"], metrics, float(record["fom"]))
+            fom = float(record["fom"])
+            loss = self.sign * fom if math.isfinite(fom) else math.inf
+            report = Report(record["step"], metrics, fom, loss)
             self._heard += 1
             self.consult("report", self.trial(record["trial"]), report)
         self._tell_until(told)
@@ -321,8 +337,9 @@ class Ledger(Record):
     def _append(self, record: Mapping[str, Any]) -> int:
         if self.journal is None:
             return -1
+        offset = self.journal.append(record)
         self.lines += 1
-        return self.journal.append(record)
+        return offset
 
     def _details(self, offset: int) -> Mapping[str, Any]:
         self.flush()
@@ -378,4 +395,11 @@ def _result_record(result: Result) -> dict[str, Any]:
 
 
 def _timestamp() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
+    """UTC, to the millisecond."""
+    seconds, milliseconds = divmod(time.time_ns() // 1_000_000, 1000)
+    return f"{_to_the_second(seconds)}.{milliseconds:03d}+00:00"
+
+
+@lru_cache(maxsize=1)
+def _to_the_second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import attrs
 from attrs import mutable
 
 from hpo_core import _workspace
@@ -90,7 +91,9 @@ class Loop:
         self._spec = evaluator.metric_spec
         self._pool = SlotPool()
         earlier_s = ledger.history.last_durations(Lifetimes.LAST)
-        self._checkpoints = Checkpoints(evaluator, ledger, study_id)
+        self._makes_files = backend.launcher.makes_files
+        discard = backend.launcher.discard if self._makes_files else None
+        self._checkpoints = Checkpoints(evaluator, ledger, study_id, elsewhere=discard)
         self._continues = bool(evaluator.checkpoint) and Capability.CONTINUES in ledger.strategy.capabilities
         self._lifetimes = Lifetimes(evaluator.eval_timeout_s, evaluator.grace_s, earlier_s)
         self._renewing = False
@@ -101,6 +104,8 @@ class Loop:
         self._asking = 0
         self._idle = False
         self._forsaken = False
+        self._over: list[ev.Key] = []
+        """Evaluations whose results are not on disk yet."""
         self._delayed = 0
         self._done = False
         self._stop: StopReason | None = None
@@ -111,7 +116,7 @@ class Loop:
         self._first_launch_s: float | None = None
         self._elapsed_before = ledger.elapsed_s
         self._usual_width = max(evaluator.nodes_per_eval, 1)
-        self._plan = Planner(evaluator, ledger.directory, study_id)
+        self._plan = Planner(evaluator, ledger.directory, study_id, elsewhere=self._makes_files)
         self._blaming_parser = Blaming(f"metric parser '{backend.parser.name}' failed")
         self._keeps_all = bool(evaluator.src_path) or evaluator.keep_output == "all"
         self._most = evaluator.num_parallel_evals or math.inf
@@ -150,7 +155,7 @@ class Loop:
         self._events = self._backend.begin(self._study_id)
         slow = Capability.SLOW in self._ledger.strategy.capabilities and not self._events.virtual
         self._asker: Asker = ThreadAsker(self._events) if slow else InlineAsker()
-        inline = self._events.virtual or not self._continues
+        inline = self._events.virtual or not self._continues or self._makes_files
         self._files: Asker = InlineAsker() if inline else ThreadAsker(self._events, "hpo-files")
         if self._continues:
             self._checkpoints.find()
@@ -183,6 +188,9 @@ class Loop:
         self._note_elapsed()
         self._check_budget()
         self._ledger.flush()
+        if self._over:
+            self._backend.launcher.forget(self._over)
+            self._over = []
         self._tell()
 
     def _allocation_notice(self, event: ev.AllocationNotice) -> None:
@@ -422,10 +430,13 @@ class Loop:
         if not (self._keeps_all or self._evaluator.checkpoint):
             return None
         evaluation = running.evaluation
-        checkpoint = self._checkpoints.begin(running.trial, evaluation.attempt) if self._evaluator.checkpoint else None
+        here = not self._makes_files
+        checkpoint = None
+        if here and self._evaluator.checkpoint:
+            checkpoint = self._checkpoints.begin(running.trial, evaluation.attempt)
 
         def make_ready() -> None:
-            if self._evaluator.src_path:
+            if here and self._evaluator.src_path:
                 workspace = Path(str(evaluation.directory))
                 _workspace.prepare(Path(self._evaluator.src_path), workspace, self._study_id)
             if checkpoint is not None:
@@ -485,6 +496,8 @@ class Loop:
 
     def _prepare(self, trial: Trial, attempt: int, slots: tuple[Slot, ...]) -> Running:
         evaluation, kept = self._plan(trial, attempt, slots)
+        if self._makes_files:
+            evaluation = attrs.evolve(evaluation, files=self._checkpoints.files(trial, attempt))
         limit = self._evaluator.max_output_bytes
         with self._blaming_parser:
             collector = Collector(self._spec, self._backend.parser)
@@ -557,6 +570,7 @@ class Loop:
             self._observers.trial_reported(running.trial, report)
         self._keep_output(running, result)
         self._settle(running.trial, running.evaluation.attempt, result)
+        self._over.append(event.key)
 
     def _settle(self, trial: Trial, attempt: int, result: Result) -> None:
         """A trial is over, or its next attempt waits."""

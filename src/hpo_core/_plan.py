@@ -58,12 +58,14 @@ class Planner:
         evaluator: the user's settings.
         directory: the study's.
         study_id: part of all names.
+        elsewhere: whether workspaces are where the driver does not see them.
     """
 
-    def __init__(self, evaluator: Evaluator, directory: Path, study_id: str) -> None:
+    def __init__(self, evaluator: Evaluator, directory: Path, study_id: str, *, elsewhere: bool = False) -> None:
         self._evaluator = evaluator
         self._directory = directory
         self._study_id = study_id
+        self._elsewhere = elsewhere
         self._template = Template(evaluator.cmd)
         self._of_study = {"HPO_STUDY": study_id, "HPO_STUDY_DIRECTORY": os.path.abspath(directory)}
 
@@ -75,7 +77,7 @@ class Planner:
         nodes = width(evaluator, trial) if nodes is None else nodes
         name = attempt_name(trial.tag, attempt)
         workspace = workspace_of(evaluator, name)
-        if workspace:
+        if workspace and not self._elsewhere:
             stem = os.path.join(workspace, _workspace.NOTES, "")
             kept = Kept(f"{stem}stdout", f"{stem}stderr", f"{stem}command.sh")
         else:

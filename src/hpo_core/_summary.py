@@ -6,23 +6,13 @@ import re
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from hpo_core.trial import Failure, State
-
-if TYPE_CHECKING:
-    from hpo_core._results import Results
-    from hpo_core.study import Study
 
 
 def number(value: float) -> str:
     """A figure of merit for people."""
     return f"{value:.6g}"
-
-
-def to_beat(study: Study | Results) -> float | None:
-    """The figure of merit of the defaults; None where there is nothing to compare with."""
-    return study.default_fom
 
 
 def factor(best: float | None, default: float | None, *, maximize: bool) -> float | None:

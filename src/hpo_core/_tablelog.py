@@ -1,4 +1,4 @@
-"""The seed's global log: a table of one row per evaluation, separated by blanks, with one header line."""
+"""The log of CrayAI HPO: a table of one row per evaluation, separated by blanks, with one header line."""
 
 from __future__ import annotations
 

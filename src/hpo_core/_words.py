@@ -26,7 +26,7 @@ def seconds(value: object, what: str, *, plain: float = 60.0) -> float:
     Args:
         value: a number, or text such as ``90s``, ``1h30m``, ``250ms``.
         what: how the message calls it.
-        plain: seconds that a number without unit counts for (the seed's are minutes).
+        plain: seconds that a number without unit counts for (those of CrayAI HPO are minutes).
 
     Raises:
         ConfigurationError: neither a number nor such a text, or negative, or not finite.

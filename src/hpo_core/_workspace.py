@@ -29,11 +29,12 @@ def belongs_to(workspace: Path) -> str:
 
 def find(workspace: str, study_id: str) -> Path:
     """Where a study's workspace is now: another study of the same `run_path` has moved it aside, or not."""
-    moved = _moved(Path(workspace), study_id)
-    return moved if moved.exists() else Path(workspace)
+    other = moved(Path(workspace), study_id)
+    return other if other.exists() else Path(workspace)
 
 
-def _moved(workspace: Path, study_id: str) -> Path:
+def moved(workspace: Path, study_id: str) -> Path:
+    """Where another study of the same `run_path` moves a study's workspace."""
     return workspace.with_name(f"{workspace.name}~{study_id}")
 
 
@@ -64,7 +65,7 @@ def prepare(source: Path, workspace: Path, study_id: str) -> None:
             if owner in ("", study_id):
                 shutil.rmtree(workspace)
             else:
-                workspace.rename(_moved(workspace, owner))
+                workspace.rename(moved(workspace, owner))
         (workspace / NOTES).mkdir(parents=True)
         (workspace / NOTES / _STUDY).write_text(study_id)
         shutil.copytree(source, workspace, symlinks=True, ignore=ours, dirs_exist_ok=True)

@@ -229,6 +229,7 @@ class RealEventLoop(EventLoop):
     def __init__(self) -> None:
         super().__init__()
         self._watched: dict[int, Callable[[], None]] = {}
+        self._poll: select.epoll | select.poll
         self._poll, self._unit_s = (select.epoll(), 1.0) if hasattr(select, "epoll") else (select.poll(), 1e-3)
         read_end, write_end = os.pipe()
         os.set_blocking(read_end, False)

@@ -83,7 +83,7 @@ class PluginNotFoundError(PluginError, LookupError):
     """No plugin of this kind has this name.
 
     Attributes:
-        kind: ``strategy``, ``workload_manager``, ``launcher`` or ``metric_parser``.
+        kind: ``strategy``, ``workload_manager``, ``launcher``, ``metric_parser`` or ``observer``.
         name: the name asked for.
         known: the names that are there.
     """

@@ -1,4 +1,4 @@
-"""Genetic search as the seed has it; it comes with the distribution hpo-genetic."""
+"""Genetic search with the arguments of CrayAI HPO; it comes with the distribution hpo-genetic."""
 
 from __future__ import annotations
 

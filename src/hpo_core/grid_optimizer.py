@@ -1,4 +1,4 @@
-"""Grid search as the seed has it."""
+"""Grid search with the arguments of CrayAI HPO."""
 
 from __future__ import annotations
 

@@ -21,6 +21,7 @@ from hpo_core.events import EventLoop, Key, RealEventLoop
 from hpo_core.trial import Evaluation, Pause, Proposal, Report, Result, Trial
 
 if TYPE_CHECKING:
+    from hpo_core.evaluator import Evaluator
     from hpo_core.space import Params
     from hpo_core.study import Study
 
@@ -36,7 +37,7 @@ class Capability(Enum):
     REPORTS = "hears intermediate reports and may stop a trial"
     """Strategy."""
     CONTINUES = "proposes trials that continue another's checkpoint"
-    """Strategy; of the class or of one object, where it depends on `Outlook.checkpoints`."""
+    """Strategy."""
     STREAMS = "gives output while the program runs"
     """Launcher."""
     MULTI_NODE = "runs one evaluation on several nodes"
@@ -60,9 +61,12 @@ class Plugin(ABC):
 
     name: ClassVar[str]
     """What users write to choose it."""
-    capabilities: ClassVar[frozenset[Capability]] = frozenset()
+    capabilities: frozenset[Capability] = frozenset()
+    """What it can do: of the class, or of one object where options or `Outlook.checkpoints` decide. What an object
+    declares when it has been made counts, and stays as it is."""
     interface_version: ClassVar[int] = INTERFACE_VERSION
-    """The interface that it was written for; another major version is refused with a clear message."""
+    """The interface that it was written for. Any other than `INTERFACE_VERSION` is refused, with a message that says
+    what to upgrade; a class that does not name one is never refused."""
     Options: ClassVar[type | None] = None
     """An attrs class, or None for a plugin without options."""
 
@@ -144,8 +148,23 @@ class Strategy(Plugin):
         """
         return ()
 
+    def foreign(self, proposal: Proposal, origin: str) -> Proposal:
+        """Say what a trial lacks that others put in: a fidelity, nodes, a tag, info.
+
+        Called once for each before it is recorded, not again on resume, so that it must change nothing in the strategy.
+        A strategy whose own proposals have a fidelity gives one here, since the program may need it.
+
+        Args:
+            proposal: its values.
+            origin: ``baseline`` (the default values), ``enqueued`` (a user's point), ``inserted`` (one with a result).
+
+        Returns:
+            the proposal with what was missing; its values and its parent stay as they were.
+        """
+        return proposal
+
     def tag(self, number: int) -> str:
-        """The tag of trial `number` where its proposal has none (also the baseline's)."""
+        """The tag of trial `number` where its proposal has none, whoever made it."""
         return f"point{number}"
 
     def get_state(self) -> Any:
@@ -252,6 +271,10 @@ class WorkloadManager(Plugin):
 class Launcher(Plugin):
     """Runs evaluations on the slots that they were given.
 
+    With `Capability.MULTI_NODE`, an evaluation on several nodes is still one: the command runs once, on the first of
+    them, or once on each; the program finds all in ``HPO_NODELIST`` (and, where the launcher writes one, one a line in
+    the file ``HPO_HOSTFILE``); there is one `Ended`, when nothing is left on any of them.
+
     Args:
         options: an instance of `Options`, or None.
         launch_args: the user's text for the launch command, verbatim.
@@ -263,10 +286,22 @@ class Launcher(Plugin):
     """What its workload manager must be able to do."""
     manager: WorkloadManager | None = None
     """Where its nodes come from; set before `open`."""
+    makes_files: bool = False
+    """Whether it makes workspaces and checkpoints itself (`Evaluation.files`), as the driver does not see them; what
+    is so for one evaluator may be set in `check`."""
 
     def __init__(self, options: Any = None, *, launch_args: str = "") -> None:
         self.options = options
         self.launch_args = launch_args
+
+    def check(self, evaluator: Evaluator) -> None:
+        """Refuse settings that can't work, when the study is built and nothing has been asked for yet.
+
+        Names, numbers and combinations that concern all launchers have been checked before.
+
+        Raises:
+            ConfigurationError: what is wrong, and what would be right.
+        """
 
     def open(self, events: EventLoop, study_id: str) -> None:
         """Get ready for a study: all events go to `events` until `close`."""
@@ -303,6 +338,20 @@ class Launcher(Plugin):
             the keys of those that are adopted; what is left of the others is ended by `clean`, and they run again.
         """
         return ()
+
+    def forget(self, keys: Sequence[Key]) -> None:
+        """The results of these evaluations are on disk: what is left of them is needed no more.
+
+        Until then a launcher that adopts keeps what it would need to tell their ends again, to a driver that comes
+        after this one.
+        """
+
+    def discard(self, directories: Sequence[Sequence[str]]) -> None:
+        """Delete checkpoints that nobody continues, at leisure; called only where it `makes_files`.
+
+        Args:
+            directories: of each checkpoint the places where it may be; often there is none any more.
+        """
 
     def clean(self, study_id: str, grace_s: float) -> Sequence[str]:
         """End everything that an earlier driver of this study left running, and wait until it is gone.

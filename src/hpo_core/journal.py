@@ -81,7 +81,7 @@ class Journal:
             return
         data = b"".join(self._pending)
         start = self._size - len(data)
-        if os.fstat(self._fd).st_size != start:
+        if os.lseek(self._fd, 0, os.SEEK_END) != start:
             raise JournalError(f"another driver has written to {self.path}; this one stops, and changed nothing of it")
         try:
             written = 0

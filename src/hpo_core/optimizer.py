@@ -1,4 +1,4 @@
-"""What the seed's optimizers have in common: thin fronts over `Study`."""
+"""What the optimizers of CrayAI HPO have in common: thin fronts over `Study`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hpo_core.trial import Value
 
 
 class Optimizer:
-    """A front over `Study` with the seed's arguments; subclasses name a strategy and its options.
+    """A front over `Study` with the arguments of CrayAI HPO; subclasses name a strategy and its options.
 
     A plugin's front sets `strategy` and `_options`, and may override `_n_trials` (the budget) and `_log` (what writes a
     log file).
@@ -123,7 +123,7 @@ class Optimizer:
 
 
 def _plain(values: dict[str, Value]) -> dict[str, Value]:
-    """Whole numbers as int, as the seed gives them."""
+    """Whole numbers as int, as CrayAI HPO gives them."""
     return {
         flag: int(value) if isinstance(value, float) and value.is_integer() else value for flag, value in values.items()
     }

@@ -1,4 +1,4 @@
-"""Random search as the seed has it."""
+"""Random search with the arguments of CrayAI HPO."""
 
 from __future__ import annotations
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from attrs import field, frozen, mutable
 
+from hpo_core._version import own_version
 from hpo_core._words import did_you_mean
 from hpo_core.exceptions import PluginConflictError, PluginError, PluginLoadError, PluginNotFoundError
 from hpo_core.interfaces import (
@@ -159,7 +160,7 @@ class Registry:
             return [line for source in [self._builtin, *self._external_sources()] for line in self._lines(source)]
 
     def _lines(self, source: _Source) -> list[PluginInfo]:
-        source.version = source.version or _own_version()
+        source.version = source.version or own_version("(not installed)")
         found = [(kind, cls.name) for kind in KINDS for cls in source.classes(kind)]
         if source.failure is not None:
             health = f"cannot be loaded: {_describe(source.failure)}"
@@ -288,15 +289,6 @@ def _registered_classes(manager: pluggy.PluginManager, kind: str, base: type[Plu
     return classes
 
 
-def _own_version() -> str:
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version("hpo-core")
-    except PackageNotFoundError:
-        return "(not installed)"
-
-
 def _describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
@@ -338,6 +330,11 @@ def names(kind: type[Plugin]) -> tuple[str, ...]:
 def list_plugins() -> list[PluginInfo]:
     """All plugins that are installed, with kind, name, distribution, version and health."""
     return _REGISTRY.infos()
+
+
+def distribution_of(name: str) -> str | None:
+    """The distribution of this project that brings plugins of that name, installed or not; None for other names."""
+    return next((distribution for (_, own), distribution in _INSTALLED_BY.items() if own == name), None)
 
 
 def kind_name(kind: type[Plugin]) -> str:

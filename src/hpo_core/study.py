@@ -16,7 +16,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import attrs
+
 from hpo_core import registry
+from hpo_core._checkpoints import Checkpoints
 from hpo_core._fingerprint import differences, fingerprint
 from hpo_core._header import (
     changes,
@@ -536,7 +539,9 @@ def _preview(
     ledger = Ledger(Path("STUDY"), params, fresh, 1.0)
     if header["evaluate_defaults"]:
         ledger.begin_with(baseline(params, header["seed"]))
-    planner = Planner(evaluator, Path("STUDY"), header["id"])
+    launcher = evaluator.backend.launcher
+    planner = Planner(evaluator, Path("STUDY"), header["id"], elsewhere=launcher.makes_files)
+    checkpoints = Checkpoints(evaluator, ledger, header["id"], elsewhere=launcher.discard)
     commands: list[str] = []
     while len(commands) < count:
         if ledger.queued:
@@ -549,7 +554,9 @@ def _preview(
         nodes = width(evaluator, trial)
         slots = tuple(Slot(f"NODE{i}") for i in range(1, nodes + 1))
         evaluation, _ = planner(trial, 1, slots, nodes)
-        commands.append(evaluator.backend.launcher.preview(evaluation))
+        if launcher.makes_files:
+            evaluation = attrs.evolve(evaluation, files=checkpoints.files(trial, 1))
+        commands.append(launcher.preview(evaluation))
     return commands
 
 

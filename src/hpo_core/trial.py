@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import Any
 
-from attrs import field, frozen
+from attrs import Factory, field, frozen
 
 from hpo_core.allocation import Slot
 
@@ -103,6 +103,22 @@ class Trial:
 
 
 @frozen
+class Files:
+    """What an evaluation finds when it begins, where its launcher makes that (`Launcher.makes_files`).
+
+    Attributes:
+        source: directory that is copied to `Evaluation.directory`; empty: none.
+        checkpoint: checkpoint directory that is to be there; empty: none.
+        parents: where the checkpoint is that it continues, one of these, to be copied to `checkpoint`; empty: it
+            begins with an empty directory.
+    """
+
+    source: str = ""
+    checkpoint: str = ""
+    parents: tuple[str, ...] = ()
+
+
+@frozen
 class Evaluation:
     """One attempt to run a trial's command.
 
@@ -116,6 +132,7 @@ class Evaluation:
         slots: where it runs.
         name: unique for jobs, steps and pods: made from study id, trial and attempt.
         memory_limit_bytes: most memory of all its processes together, or None; kept by launchers that declare it.
+        files: what the launcher is to make for it, or None where the driver has made all.
     """
 
     trial: int
@@ -127,6 +144,7 @@ class Evaluation:
     slots: tuple[Slot, ...]
     name: str
     memory_limit_bytes: int | None = None
+    files: Files | None = None
 
     @property
     def key(self) -> tuple[int, int]:
@@ -142,11 +160,15 @@ class Report:
         step: the program's own step if it names one, else 1, 2, 3 ... in order of printing.
         metrics: name to value.
         fom: the figure of merit made of them, in the user's sign.
+        loss: what strategies minimise: ``fom``, or its negative when maximising; ``inf`` where it is not finite.
     """
 
     step: float
     metrics: Mapping[str, float]
     fom: float
+    loss: float = field(
+        default=Factory(lambda self: self.fom if math.isfinite(self.fom) else math.inf, takes_self=True)
+    )
 
 
 @frozen

@@ -132,7 +132,10 @@ def test_impossible_names_are_refused(hpo, folder: Path, name: str) -> None:
     [
         ("random", "strategy", "there is a strategy 'random' already"),
         ("local", "manager", "there is a workload manager 'local' already"),
-        ("core", "observer", "hpo-core 0.1.0 is installed already"),
+        ("core", "observer", "'core' is reserved: hpo-core itself has it"),
+        ("auto", "launcher", "'auto' is reserved: it means that hpo-core chooses"),
+        ("slurm", "strategy", "'slurm' is reserved: hpo-slurm of this project has it"),
+        ("hpo-asha", "strategy", "'asha' is reserved: hpo-asha is a sample of hpo-core"),
     ],
 )
 def test_names_that_are_taken_are_refused(hpo, name: str, kind: str, message: str) -> None:

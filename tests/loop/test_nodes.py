@@ -92,7 +92,7 @@ def test_when_all_nodes_failed_the_study_stops_and_open_trials_stay_open(simulat
     failures = {"sim1": 5.0, "sim2": 6.0}
     study = simulate(nodes=2, run_time=lambda values: 4.0, manager_options={"node_failures": failures})
     study.optimize()
-    assert (study.stop_reason, study.stop_detail) == (StopReason.ALLOCATION, "all nodes failed")
+    assert (study.stop_reason, study.stop_detail) == (StopReason.ALLOCATION, "no node is left: node failure")
     assert [record.state for record in study.trials] == [State.DONE, State.DONE, State.RUNNING, State.RUNNING]
 
 

@@ -1,15 +1,15 @@
 """The users' guide does what it says: its examples are run from the page itself, in order."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 import hpo_core as hpo
 
-GUIDE = (Path(__file__).parents[2] / "docs" / "guide.md").read_text(encoding="utf-8")
+DOCS = Path(__file__).parents[2] / "docs"
+GUIDE = (DOCS / "guide.md").read_text(encoding="utf-8")
+FILE = (DOCS / "study-file.md").read_text(encoding="utf-8")
 
 TRAIN = """
 import sys
@@ -42,23 +42,31 @@ def test_the_python_examples_run_in_order(folder: Path) -> None:
         assert [record.trial.origin for record in study.trials][:3] == ["inserted", "baseline", "enqueued"]
 
 
-def test_the_study_file_runs(folder: Path) -> None:
-    (folder / "study.toml").write_text(blocks("toml")[0])
-    answer = subprocess.run(
-        [sys.executable, "-m", "hpo_core", "run", "study.toml"], capture_output=True, text=True, check=True
-    )
-    assert "8 done" in answer.stdout
+def test_the_page_on_the_study_file_has_every_key_with_its_options() -> None:
+    from hpo_core.cli._keys import KEYS, SECTIONS
+
+    for section in SECTIONS:
+        wanted = ["| key | option | |", "| --- | --- | --- |"]
+        for key in KEYS.values():
+            if key.section == section:
+                own = "--" + key.name.replace("_", "-")
+                options = [*key.options, own] if key.name != "cmd" else ["--cmd", *key.options]
+                wanted.append(f"| `{key.name}` | {', '.join(f'`{option}`' for option in options)} | {key.help} |")
+        table = "\n".join(wanted)
+        assert table in FILE.split(f"\n### {section}\n")[1].split("\n### ")[0], f"the table should be\n\n{table}"
+    without = FILE.split("\n### Without an option of their own\n")[1]
+    assert re.findall(r"`(\w+)`", without) == [key.name for key in KEYS.values() if not key.help]
 
 
 @pytest.mark.parametrize(
-    "row", re.findall(r"^\| (?:real|integer|values)[^|]*\| (.*?) \| (.*?) \|$", GUIDE, re.MULTILINE)
+    "row", re.findall(r"^\| (?:real|integer|values)[^|]*\| (.*?) \| (.*?) \|$", FILE, re.MULTILINE)
 )
 def test_short_and_long_forms_say_the_same(row: tuple[str, str]) -> None:
     import tomllib
 
     from hpo_core.cli._grammar import parse_param
 
-    short, long = (re.findall(r"`([^`]+)`", cell) for cell in row)
+    long, short = (re.findall(r"`([^`]+)`", cell) for cell in row)
     tables = tomllib.loads(long[0])
     for text in short:
         flag, table = parse_param(text)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
-from hpo_core._summary import best_sentence, by_class, show_command, to_beat, with_command
+from hpo_core._summary import best_sentence, by_class, show_command, with_command
 from hpo_core._words import duration
 from hpo_core.hookspecs import hookimpl
 from hpo_core.interfaces import Observer
@@ -49,7 +49,7 @@ class Progress(Observer):
         self._maximize = study.maximize
         self._total = study.budget.n_trials
         self._timeout_s = study.budget.timeout_s
-        self._default = to_beat(study)
+        self._default = study.default_fom
         self._defaults = set(study.params.defaults)
         best = study.best_trial
         self._best = None if best is None else (best.number, best.fom)

@@ -6,12 +6,17 @@ Hours pass in milliseconds, and the same seed gives the same run.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+import shlex
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
 
 import attrs
 from attrs import field, frozen, validators
 
 from hpo_core.allocation import AllocationRequest, Node
+from hpo_core.builtin._surrogates import Function, Recorded, Words, function_of, run_times
 from hpo_core.events import (
     AllocationLost,
     Ended,
@@ -24,6 +29,7 @@ from hpo_core.events import (
     Timer,
     VirtualEventLoop,
 )
+from hpo_core.exceptions import ConfigurationError, LaunchError, SpaceError
 from hpo_core.hookspecs import hookimpl
 from hpo_core.interfaces import Capability, Launcher, WorkloadManager
 from hpo_core.trial import Evaluation, Failure
@@ -39,6 +45,7 @@ class SimulatedManagerOptions:
         announced: whether the nodes' end is known beforehand, as schedulers tell it.
         renewals: how often others are asked for when the nodes end too soon for another evaluation.
         node_failures: name to the time at which that node fails, counted from when it was got.
+        preemptions: name to the time at which that node is taken for somebody else's job, counted likewise.
     """
 
     queue_wait: float = field(default=0.0, validator=validators.ge(0))
@@ -46,6 +53,7 @@ class SimulatedManagerOptions:
     announced: bool = True
     renewals: int = field(default=0, validator=validators.ge(0))
     node_failures: Mapping[str, float] = field(factory=dict)
+    preemptions: Mapping[str, float] = field(factory=dict)
 
 
 class SimulatedManager(WorkloadManager):
@@ -93,8 +101,13 @@ class SimulatedManager(WorkloadManager):
             self._join()
         else:
             self._timers.append(events.call_at(start_s, self._join))
-        for name, delay_s in self.options.node_failures.items():
-            self._timers.append(events.call_at(start_s + delay_s, self._failure(name, events)))
+        for losses, reason, failure in (
+            (self.options.node_failures, "node failure", Failure.NODE_LOST),
+            (self.options.preemptions, "preempted", Failure.PREEMPTED),
+        ):
+            for name, delay_s in losses.items():
+                lose = partial(self._lose, name, NodesLeft((name,), reason, failure), events)
+                self._timers.append(events.call_at(start_s + delay_s, lose))
         if self.options.walltime:
             self._timers.append(events.call_at(start_s + self.options.walltime, lambda: self._walltime(events)))
 
@@ -108,14 +121,11 @@ class SimulatedManager(WorkloadManager):
             timer.cancel()
         self._timers.clear()
 
-    def _failure(self, name: str, events: EventLoop) -> Callable[[], None]:
-        def fail() -> None:
-            if self._nodes.pop(name, None) is not None:
-                events.post(NodesLeft((name,), "node failure"))
-                if not self._nodes:
-                    events.post(AllocationLost("all nodes failed", Failure.NODE_LOST))
-
-        return fail
+    def _lose(self, name: str, left: NodesLeft, events: EventLoop) -> None:
+        if self._nodes.pop(name, None) is not None:
+            events.post(left)
+            if not self._nodes:
+                events.post(AllocationLost(f"no node is left: {left.reason}", left.failure))
 
     def _walltime(self, events: EventLoop) -> None:
         names = tuple(self._nodes)
@@ -134,16 +144,24 @@ class SimulatedLauncherOptions:
     """Options of the launcher ``simulated``.
 
     Attributes:
-        objective: from flags and values, as text, to the figure of merit; None: 0 always.
-        run_time: from flags and values to seconds of virtual time; None: log-normal with median 1 s and `sigma`.
-        sigma: of the log-normal run times.
+        objective: what an evaluation comes to: a function from flags and values, as text, to the figure of merit; one
+            in a file, as ``surrogate.py:loss``; or the directory of an earlier study, whose nearest trial is taken
+            (a failure, too). None: 0 always.
+        run_time: seconds of virtual time: a number; a text such as ``10m``, or ``5m:20m`` (log-normal, one in ten
+            less, one in ten more); a function, or one in a file, as above; the directory of an earlier study. None:
+            as in the study that is the objective, else log-normal with median 1 s and `sigma`.
+        sigma: of those log-normal run times.
         seed: of the run times.
     """
 
-    objective: Callable[[Mapping[str, str]], float] | None = None
-    run_time: Callable[[Mapping[str, str]], float] | None = None
+    objective: Function | str | None = None
+    run_time: Function | float | str | None = None
     sigma: float = field(default=1.0, validator=validators.ge(0))
     seed: int = 1
+
+
+_Outcome = tuple[float, int]
+"""Figure of merit and exit code."""
 
 
 class SimulatedLauncher(Launcher):
@@ -155,43 +173,132 @@ class SimulatedLauncher(Launcher):
 
     def __init__(self, options: SimulatedLauncherOptions | None = None, *, launch_args: str = "") -> None:
         super().__init__(options or SimulatedLauncherOptions(), launch_args=launch_args)
-        self._rng = random.Random(self.options.seed)
+        rng = random.Random(f"run times {self.options.seed}")
+        self.recorded: list[Recorded] = []
+        """Earlier studies that stand in for the program."""
+        with _said_of("objective"):
+            self._outcome = self._outcomes(self.options.objective)
+        with _said_of("run_time"):
+            self._run_time = self._run_times(self.options.run_time, rng)
+        self.busy_s = 0.0
+        """Seconds that evaluations held slots, those on several nodes once for each."""
+
+    def _outcomes(self, given: Function | str | None) -> Callable[[Words], _Outcome]:
+        if given is None:
+            return lambda words: (0.0, 0)
+        function = function_of(given)
+        if function is not None:
+            return lambda words: (function(words), 0)
+        if not Path(str(given)).is_dir():
+            raise ConfigurationError(
+                f"{given!r} is neither the directory of a study nor a function such as surrogate.py:loss"
+            )
+        recorded = self._study(given)
+
+        def nearest(words: Words) -> _Outcome:
+            point = recorded(words)
+            return point.fom, point.exit_code
+
+        return nearest
+
+    def _run_times(self, given: Function | float | str | None, rng: random.Random) -> Function:
+        if given is None and self.recorded:
+            given = self.options.objective
+        if given is None:
+            return lambda words: rng.lognormvariate(0.0, self.options.sigma)
+        if isinstance(given, float):
+            return run_times(given, rng)
+        function = function_of(given)
+        if function is not None:
+            return function
+        if not Path(str(given)).is_dir():
+            return run_times(str(given), rng)
+        recorded = self._study(given)
+        return lambda words: recorded(words).duration_s
+
+    def _study(self, directory: object) -> Recorded:
+        """An earlier study, read once."""
+        for recorded in self.recorded:
+            if recorded.directory == Path(str(directory)):
+                return recorded
+        self.recorded.append(Recorded(str(directory)))
+        return self.recorded[-1]
 
     def open(self, events: EventLoop, study_id: str) -> None:
         super().open(events, study_id)
-        self._running: dict[Key, Timer] = {}
+        self._running: dict[Key, _Running] = {}
 
     def launch(self, evaluation: Evaluation) -> None:
-        values = _values(evaluation.command)
-        if self.options.run_time is None:
-            delay_s = self._rng.lognormvariate(0.0, self.options.sigma)
-        else:
-            delay_s = self.options.run_time(values)
-        self._running[evaluation.key] = self.events.call_later(delay_s, lambda: self._end(evaluation.key, values))
-        self.events.post(Started(evaluation.key, "simulated"))
+        key, words = evaluation.key, _values(evaluation)
+        try:
+            delay_s = self._run_time(words)
+        except Exception as error:
+            raise _failed("run_time", self.options.run_time, words, error) from error
+        timer = self.events.call_later(delay_s, lambda: self._end(key, words))
+        self._running[key] = _Running(timer, self.events.now(), len(evaluation.slots))
+        self.events.post(Started(key, "simulated"))
 
     def end(self, key: Key, grace_s: float) -> None:
-        timer = self._running.pop(key, None)
-        if timer is not None:
-            timer.cancel()
+        if self._stop(key):
             self.events.post(Ended(key, signal=15))
 
     def close(self) -> None:
-        for timer in self._running.values():
-            timer.cancel()
-        self._running.clear()
+        for key in tuple(self._running):
+            self._stop(key)
 
-    def _end(self, key: Key, values: Mapping[str, str]) -> None:
-        del self._running[key]
-        fom = 0.0 if self.options.objective is None else self.options.objective(values)
-        self.events.post(Output(key, f"FoM: {fom!r}\n".encode()))
-        self.events.post(Ended(key, 0))
+    def _stop(self, key: Key) -> bool:
+        """Forget an evaluation; whether it ran."""
+        running = self._running.pop(key, None)
+        if running is None:
+            return False
+        running.timer.cancel()
+        self.busy_s += (self.events.now() - running.since_s) * running.slots
+        return True
+
+    def _end(self, key: Key, words: Words) -> None:
+        self._stop(key)
+        try:
+            fom, exit_code = self._outcome(words)
+        except Exception as error:  # noqa: BLE001 - whatever a user's function raises is that function's fault
+            failed = _failed("objective", self.options.objective, words, error)
+            self.events.post(Ended(key, failure=Failure.COULD_NOT_START, message=str(failed)))
+            return
+        if exit_code == 0:
+            self.events.post(Output(key, f"FoM: {fom!r}\n".encode()))
+        self.events.post(Ended(key, exit_code))
 
 
-def _values(command: str) -> dict[str, str]:
-    """Flags and values of a command line's ``FLAG=VALUE`` words."""
-    words = (word.partition("=") for word in command.split())
-    return {flag: value for flag, equals, value in words if equals}
+@frozen
+class _Running:
+    timer: Timer
+    since_s: float
+    slots: int
+
+
+@contextmanager
+def _said_of(option: str) -> Iterator[None]:
+    try:
+        yield
+    except ConfigurationError as error:
+        raise ConfigurationError(f"launcher 'simulated', option '{option}': {error}") from error
+
+
+def _failed(which: str, given: object, words: Words, error: Exception) -> LaunchError:
+    if isinstance(error, SpaceError):
+        return LaunchError(f"the simulation can't go on: {error}")
+    who = given if isinstance(given, str) else getattr(given, "__name__", repr(given))
+    at = " ".join(f"{flag}={value}" for flag, value in words.items())
+    return LaunchError(f"the simulation's {which} {who} failed at {at}: {type(error).__name__}: {error}")
+
+
+def _values(evaluation: Evaluation) -> dict[str, str]:
+    """Flags and values of the command line's ``FLAG=VALUE`` words, as the program would get them."""
+    try:
+        words = evaluation.argv or shlex.split(evaluation.command)
+    except ValueError as error:
+        raise LaunchError(f"the simulation can't take the command apart, {evaluation.command!r}: {error}") from error
+    parts = (word.partition("=") for word in words)
+    return {flag: value for flag, equals, value in parts if equals}
 
 
 @hookimpl

@@ -28,7 +28,7 @@ class TextOptions:
 
 
 class TextMetrics(MetricParser):
-    """The seed's rule.
+    """The rule of CrayAI HPO.
 
     A literal text (``'f1: '``) is looked for as it is, then come blanks if any, then a number. Names of a dict
     are words of their own (``loss`` is neither in ``val_loss`` nor in ``val-loss``, ``val.loss``, ``val/loss``),

@@ -23,13 +23,9 @@ _HERE = "hpo_core.cli"
 
 def _print_version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
     if value and not ctx.resilient_parsing:
-        from importlib.metadata import PackageNotFoundError, version
+        from hpo_core._version import own_version
 
-        try:
-            own = version("hpo-core")
-        except PackageNotFoundError:
-            own = "(not installed)"
-        click.echo(f"hpo-core {own}")
+        click.echo(f"hpo-core {own_version('(not installed)')}")
         ctx.exit()
 
 

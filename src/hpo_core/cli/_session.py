@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import click
 
-from hpo_core._summary import best_sentence, counts_sentence, show_command, to_beat, with_command
+from hpo_core._summary import best_sentence, counts_sentence, show_command, with_command
 from hpo_core.budget import StopReason
 from hpo_core.exceptions import ConfigurationError, HpoError, SpaceError
 from hpo_core.interfaces import Observer
@@ -61,7 +61,7 @@ def report(study: Study) -> list[str]:
     best = study.best_trial
     lines = []
     if best is not None and study.evaluator is not None:
-        sentence = best_sentence(best.number, best.fom, to_beat(study), maximize=study.maximize)
+        sentence = best_sentence(best.number, best.fom, study.default_fom, maximize=study.maximize)
         lines += [f"{sentence[0].upper()}{sentence[1:]}:", "", f"    {study.exact_command(best)}", ""]
         if study.evaluator.src_path:
             look = show_command(study.directory, best.number)

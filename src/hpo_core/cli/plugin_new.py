@@ -28,6 +28,17 @@ _USES = {
     "observer": "`hpo.Study(params, evaluator, observers=[{quoted}])`, or `hpo run --observer {name} ...`.",
 }
 
+_RESERVED = {
+    "auto": "it means that hpo-core chooses",
+    "wlm": "it is an older word for auto",
+    "core": "hpo-core itself has it",
+    "testing": "hpo-core may need it itself",
+    "asha": "hpo-asha is a sample of hpo-core",
+    "optuna": "hpo-optuna is a sample of hpo-core",
+    "sqlite": "hpo-sqlite is a sample of hpo-core",
+}
+"""Names that no plugin of others should have, and why."""
+
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _LONGEST = 50
 
@@ -69,6 +80,10 @@ def check_name(name: str, kind: str) -> None:
             f"'{name}' can't name a plugin: lower-case letters, digits and single hyphens between them, a letter "
             f"first, at most {_LONGEST} characters, such as 'my-search'"
         )
+    ours = registry.distribution_of(name)
+    reason = _RESERVED.get(name) or (f"{ours} of this project has it" if ours else "")
+    if reason:
+        raise ConfigurationError(f"'{name}' is reserved: {reason}; choose another name")
     if name in registry.names(registry.KINDS[KINDS[kind]]):
         raise ConfigurationError(f"there is a {_spoken(kind)} '{name}' already (see: hpo plugins); choose another name")
     try:

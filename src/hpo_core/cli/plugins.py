@@ -14,6 +14,7 @@ def command(ctx: click.Context, check: bool) -> int:
         from hpo_core.cli.plugin_check import command as checking
 
         return int(ctx.invoke(checking, names=()))
+    from hpo_core.cli._columns import aligned
     from hpo_core.registry import list_plugins
 
     head = ("NAME", "KIND", "DISTRIBUTION", "VERSION", "HEALTH")
@@ -21,8 +22,5 @@ def command(ctx: click.Context, check: bool) -> int:
         (info.name, info.kind.replace("_", " ") or "?", info.distribution, info.version, info.health)
         for info in list_plugins()
     ]
-    widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head) - 1)]
-    for row in [head, *sorted(rows, key=lambda row: (row[1], row[0]))]:
-        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
-        click.echo("  ".join([*cells, row[-1]]))
+    click.echo("\n".join(aligned([head, *sorted(rows, key=lambda row: (row[1], row[0]))])))
     return 0

@@ -13,7 +13,7 @@ import click
 from hpo_core.cli import _arguments
 from hpo_core.cli._keys import DURATION, KEYS, METRIC, NUMBER, SECTIONS, SIZE, TEXTS, TRUTH, WHOLE, Key
 
-_SPACE, _OTHER = "Search space", "Other"
+_SPACE, _SIMULATION, _OTHER = "Search space", "Simulation", "Other"
 _SHOWN_WITHOUT_END = 10
 """Commands that ``--dry-run`` prints of a study without a number of trials."""
 
@@ -31,13 +31,14 @@ class RunCommand(click.Command):
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Options by section."""
-        sections: dict[str, list[tuple[str, str]]] = {name: [] for name in (_SPACE, *SECTIONS, _OTHER)}
+        sections: dict[str, list[tuple[str, str]]] = {name: [] for name in (_SPACE, *SECTIONS, _SIMULATION, _OTHER)}
         for param in self.get_params(ctx):
             record = param.get_help_record(ctx) if isinstance(param, click.Option) else None
             if record is not None:
                 name = param.name or ""
                 key = KEYS.get(name)
-                section = key.section if key else _SPACE if name in _SPACE_OPTIONS else _OTHER
+                others = _SPACE if name in _SPACE_OPTIONS else _SIMULATION if name in _SIMULATION_OPTIONS else _OTHER
+                section = key.section if key else others
                 sections[section].append(record)
         for name, records in sections.items():
             with formatter.section(name):
@@ -50,6 +51,9 @@ _SPACE_OPTIONS = {
     "constraint": ("constraints", "What must hold, such as \"--min <= --max\"."),
     "forbid": ("forbidden", "What must not hold, such as \"--a == 1 and --b > 2\"."),
 }  # fmt: skip
+
+
+_SIMULATION_OPTIONS = ("simulate", "run_times", "strategies", "repeats")
 
 
 def _option(key: Key) -> click.Option:
@@ -82,6 +86,15 @@ def _options() -> list[click.Parameter]:
     help="Any key of a study file, VALUE as in TOML: strategy_options.grid_size=3. Repeatable.",
 )
 @click.option("--dry-run", is_flag=True, help="Print the exact commands that would run, and run nothing.")
+@click.option(
+    "--simulate",
+    metavar="SOURCE",
+    help="Run nothing: play the study on a virtual clock. SOURCE stands in for the program: the directory of an "
+    "earlier study, whose nearest trial counts, or a function, FILE.py:FUNCTION.",
+)
+@click.option("--run-times", metavar="TEXT", help="Of what is simulated: 10m; 5m:20m, most lie between; or a SOURCE.")
+@click.option("--strategies", metavar="A,B", help="Compare these in a simulation.")
+@click.option("--repeats", type=click.INT, help="Seeds of a simulation (1, or 5 to compare); medians are printed.")
 @_arguments.quiet
 @click.pass_context
 def command(
@@ -90,6 +103,10 @@ def command(
     words: tuple[str, ...],
     settings: tuple[str, ...],
     dry_run: bool,
+    simulate: str | None,
+    run_times: str | None,
+    strategies: str | None,
+    repeats: int | None,
     quiet: bool,
     **options: Any,
 ) -> int:
@@ -103,7 +120,15 @@ def command(
     from hpo_core.cli._build import build
     from hpo_core.cli._session import displays, finish
 
+    if simulate is None and (run_times or strategies or repeats is not None):
+        raise click.UsageError("--run-times, --strategies and --repeats belong to --simulate SOURCE")
+    if simulate is not None and dry_run:
+        raise click.UsageError("--dry-run and --simulate exclude each other")
     parts = build(_describe(words, ctx.meta.get(__name__), settings, options))
+    if simulate is not None:
+        from hpo_core.cli._simulate import play
+
+        return play(parts, simulate, run_times, strategies, repeats)
     if dry_run:
         return _dry_run(parts)
     named = parts.description.values.get("observers", ())

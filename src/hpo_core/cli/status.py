@@ -30,7 +30,7 @@ def command(directory: str, as_json: bool) -> int:
 
 
 def _sentence(view: StudyView) -> str:
-    from hpo_core._summary import best_sentence, counts_sentence, to_beat
+    from hpo_core._summary import best_sentence, counts_sentence
     from hpo_core._words import duration
     from hpo_core.trial import State
 
@@ -45,7 +45,7 @@ def _sentence(view: StudyView) -> str:
     number, fom = (None, None) if best is None else (best.number, best.fom)
     sentences = [
         ", ".join(parts),
-        best_sentence(number, fom, to_beat(view), maximize=view.maximize),
+        best_sentence(number, fom, view.default_fom, maximize=view.maximize),
         duration(view.time_s(driven=driver is not None)),
         _who(view, driver),
     ]
@@ -76,10 +76,10 @@ def _more(view: StudyView) -> str:
 
 
 def _facts(view: StudyView) -> dict[str, Any]:
-    from hpo_core._summary import factor, to_beat
+    from hpo_core._summary import factor
 
     driver = view.driver
-    best, default = view.best_trial, to_beat(view)
+    best, default = view.best_trial, view.default_fom
     return {
         "directory": str(view.directory),
         "id": view.id,

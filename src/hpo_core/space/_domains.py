@@ -198,6 +198,13 @@ class Domain(ABC):
             SpaceError: the restriction is not wholly inside the domain.
         """
 
+    def exact(self, value: object) -> Value:
+        """As `canonical`, but a value off the step grid is refused too. Raises SpaceError."""
+        found = self.canonical(value)
+        if not self.contains(value):
+            raise SpaceError(f"{value!r} is off the grid; the nearest is {found!r}")
+        return found
+
     def text(self, value: object) -> str:
         """The value as the command line shows it; for reals ``float(text)`` is the canonical value."""
         return self.template % (self.canonical(value),)
@@ -356,7 +363,7 @@ class Real(Domain):
         return self._format
 
     def _rounded(self, x: float) -> float:
-        y = _round(x, self._format, self._tiny, self._decimals)
+        y = _round(x, self._format, self._tiny, self._decimals) if self._tiny else float(self._format % x) + 0.0
         return self._first if y < self._first else self._last if y > self._last else y
 
     def _at(self, k: int) -> float:
@@ -387,8 +394,11 @@ class Real(Domain):
         return nearest == self._rounded(number) or abs(number - nearest) <= 1e-6 * self.step
 
     def canonical(self, value: object) -> float:
-        number = self._inside_number(value)
+        number = value if type(value) is float and self.low <= value <= self.high else self._inside_number(value)
         return self._rounded(number) if self.step is None else self._at(self._index(number))
+
+    def exact(self, value: object) -> Value:
+        return self.canonical(value) if self.step is None else super().exact(value)
 
     def parse(self, text: str) -> float:
         try:
@@ -421,10 +431,11 @@ class Real(Domain):
         return draw_linear
 
     def to_unit(self, value: object) -> float:
-        number = self._inside_number(value)
+        number = value if type(value) is float and self.low <= value <= self.high else self._inside_number(value)
         if self._count:
             return (self._index(number) + 0.5) / self._count
-        return _unit(((math.log(number) if self._exp else number) - self._origin) / self._width)
+        u = ((math.log(number) if self._exp else number) - self._origin) / self._width
+        return 0.0 if u <= 0.0 else 1.0 if u >= 1.0 else u
 
     def from_unit(self, u: float) -> float:
         if self._count:
@@ -631,6 +642,8 @@ class Integer(Domain):
         return "%d"
 
     def _inside_number(self, value: object) -> int:
+        if type(value) is int and self.low <= value <= self.high:
+            return value
         value = plain(value)
         if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value:
             raise SpaceError(f"{value!r} is {_kind(value)}; a whole number in ({self.low}, {self.high}) is needed")
@@ -651,6 +664,9 @@ class Integer(Domain):
 
     def canonical(self, value: object) -> int:
         return self.low + self.step * self._index(self._inside_number(value))
+
+    def exact(self, value: object) -> Value:
+        return self._inside_number(value) if self.step == 1 else super().exact(value)
 
     def parse(self, text: str) -> int:
         try:
@@ -812,6 +828,8 @@ class Values(Domain):
 
     def canonical(self, value: object) -> Value:
         return self.values[self._position(value)]
+
+    exact = canonical
 
     def parse(self, text: str) -> Value:
         for value, own in zip(self.values, self._texts, strict=True):

@@ -482,7 +482,7 @@ class Plan:
         point: Point = {}
         for variable in self.order:
             flag = variable.flag
-            entry = variable.effective(point)
+            entry = variable.entry if variable.outcome is None else variable.effective(point)
             if entry is None:
                 if flag in values:
                     because = "; ".join(one.text for one in variable.bounds)
@@ -493,11 +493,9 @@ class Plan:
             if flag not in values:
                 raise SpaceError(f"{flag} is active and has no value")
             try:
-                point[flag] = entry.domain.canonical(values[flag])
+                point[flag] = entry.domain.exact(values[flag])
             except SpaceError as error:
                 raise SpaceError(f"{flag}: {error}") from None
-            if not entry.domain.contains(values[flag]):
-                raise SpaceError(f"{flag}: {values[flag]!r} is off the grid; the nearest is {point[flag]!r}")
         for wrong in self.violations(point):
             shown = ", ".join(f"{flag}={point[flag]!r}" for flag in wrong.flags if flag in point)
             raise SpaceError(f"the point violates a constraint ({wrong.text}) with {shown}")

@@ -108,12 +108,15 @@ def test_nothing_gets_more_than_the_maximum():
 
 
 def test_larger_may_be_better():
-    asha = strategy(reduction=2, maximize=True)
-    assert not asha.report(trial(1), Report(1, {}, 0.5))
-    assert asha.report(trial(2), Report(1, {}, 0.4))
-    asha.tell(trial(2), Result(State.STOPPED, 0.4, -0.4))
-    with pytest.raises(hpo.ConfigurationError, match="the study minimises"):
-        asha.tell(trial(1), Result(State.DONE, 0.5, 0.5))
+    asha = strategy(reduction=2)
+    assert not asha.report(trial(1), Report(1, {}, 0.5, -0.5))
+    assert asha.report(trial(2), Report(1, {}, 0.4, -0.4))
+
+
+def test_the_defaults_get_the_full_work_where_programs_go_on():
+    proposal = hpo.Proposal({"--x": 0.5})
+    assert strategy(mode="continue", max_fidelity=9).foreign(proposal, "baseline").fidelity == 9.0
+    assert strategy().foreign(proposal, "baseline") == proposal
 
 
 @pytest.mark.parametrize(

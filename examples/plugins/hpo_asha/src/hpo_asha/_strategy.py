@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection
 from typing import Any, Literal
 
+import attrs
 from attrs import field, frozen, validators
 
 from hpo_asha._rung import Rung
@@ -33,14 +33,12 @@ class AshaOptions:
         min_fidelity: the paper's r: the first rung, in steps (``stop``) or as the fidelity (``continue``).
         max_fidelity: the paper's R: nothing gets more than this; None: no bound, with ``stop`` only.
         reduction: the paper's eta: one of so many goes on from each rung.
-        maximize: with ``stop``: that larger is better, as the evaluator says.
     """
 
     mode: Literal["stop", "continue"] = field(default="stop", validator=validators.in_(("stop", "continue")))
     min_fidelity: int = field(default=1, validator=validators.ge(1))
     max_fidelity: int | None = field(default=None, validator=validators.optional(validators.ge(1)))
     reduction: int = field(default=4, validator=validators.ge(2))
-    maximize: bool = False
 
     def __attrs_post_init__(self) -> None:
         if self.mode == "continue" and self.max_fidelity is None:
@@ -86,7 +84,7 @@ class AshaStrategy(Strategy):
         """With ``stop``: the rung that each running trial has yet to reach."""
         if self._own.mode == "continue":
             continues = {Capability.CONTINUES} if self.outlook.checkpoints else ()
-            self.capabilities = frozenset(continues)  # type: ignore[misc]  # of one object
+            self.capabilities = frozenset(continues)
 
     def ask(self) -> Proposal | Pause:
         if self._own.mode == "stop":
@@ -108,15 +106,16 @@ class AshaStrategy(Strategy):
             info={"rung": rung},
         )
 
+    def foreign(self, proposal: Proposal, origin: str) -> Proposal:
+        """Others' points get the full work, so that the results of the search can be compared with theirs."""
+        if self._own.mode == "stop" or origin == "inserted":
+            return proposal
+        assert self._own.max_fidelity is not None  # noqa: S101 - for the type checker
+        return attrs.evolve(proposal, fidelity=float(self._own.max_fidelity))
+
     def tell(self, trial: Trial, result: Result) -> None:
         if self._own.mode == "stop":
             self._next.pop(trial.number, None)
-            if result.ok and result.fom and (result.loss != result.fom) != self._own.maximize:
-                raise ConfigurationError(
-                    f"the study {'minimises' if self._own.maximize else 'maximises'}, and the option maximize of "
-                    f"'asha' says otherwise: begin a study with strategy_options={{'maximize': "
-                    f"{not self._own.maximize}}}"
-                )
         elif "rung" in trial.info:
             self._rung(trial.info["rung"]).add(result.loss, trial.number, dict(trial.values))
 
@@ -129,8 +128,7 @@ class AshaStrategy(Strategy):
         while not self._own.is_top(rung) and report.step >= self._own.fidelity(rung + 1):
             rung += 1
         self._next[trial.number] = rung + 1
-        loss = -report.fom if self._own.maximize else report.fom
-        self._rung(rung).add(loss if math.isfinite(loss) else math.inf, trial.number, {})
+        self._rung(rung).add(report.loss, trial.number, {})
         return self._own.is_top(rung) or not self._rungs[rung].is_among_best(trial.number, self._own.reduction)
 
     def _rung(self, k: int) -> Rung:
