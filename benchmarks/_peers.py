@@ -64,7 +64,7 @@ def strategy(name: str, options: Mapping[str, Any] | None = None) -> Callable[[M
         cls = get(hpo.Strategy, name)
         given = cls.Options(**(options or {})) if cls.Options else None
         ours = cls(meter.problem.space, seed=seed + 1, options=given)
-        first = hpo.Trial(1, meter.baseline, tag=ours.tag(1), origin="baseline")
+        first = hpo.Trial(1, meter.baseline, tag="defaults", origin="baseline")
         ours.tell(first, hpo.Result(hpo.State.DONE, meter.losses[0], meter.losses[0]))
         while True:
             proposal = ours.ask()

@@ -213,7 +213,7 @@ def with_workers(problem: Problem, seed: int, workers: int, budget: int, **optio
     while len(spans) < budget:
         while asked < budget and len(running) < workers:
             if asked == 0:
-                trial = hpo.Trial(1, baseline, tag=ours.tag(1), origin="baseline")
+                trial = hpo.Trial(1, baseline, tag="defaults", origin="baseline")
             else:
                 answer = ours.ask()
                 if isinstance(answer, hpo.Pause):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import json
 import os
 import random
 import shlex
@@ -77,7 +78,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--evaluations", type=int, default=200)
     parser.add_argument("--slots", type=int, nargs="+", default=[4, 8])
+    parser.add_argument("--json", type=Path)
     chosen = parser.parse_args()
+    found: dict[str, object] = {}
     most = max(chosen.slots)
     said = subprocess.run(
         ["salloc", "--no-shell", "--exclusive", f"--nodes={most}", "--time=30"], capture_output=True, text=True
@@ -96,10 +99,14 @@ def main() -> None:
             steps = count / study("echo FoM: 1; :", "slurm", count, slots, job)
             pilot = 5 * count / study("echo FoM: 1; :", "pilot", 5 * count, slots, job)
             print(f"| {slots} | {bare:.0f} | {steps:.0f} | {pilot:.0f} |", flush=True)
+            found[f"{slots} slots"] = {"srun": bare, "slurm": steps, "pilot": pilot}
         for launcher in ("slurm", "pilot"):
-            print(f"utilisation, {launcher}, {most} slots, log-normal: {utilisation(launcher, 96, most, job):.3f}")
+            busy = found[f"utilisation, {launcher}"] = utilisation(launcher, 96, most, job)
+            print(f"utilisation, {launcher}, {most} slots, log-normal: {busy:.3f}")
     finally:
         subprocess.run(["scancel", str(job)], check=False)
+    if chosen.json:
+        chosen.json.write_text(json.dumps(found, indent=1))
 
 
 if __name__ == "__main__":
