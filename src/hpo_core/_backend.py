@@ -28,7 +28,7 @@ class Backend:
         manager: holds the allocation.
         launcher: runs commands on it.
         parser: makes a metric reader for each evaluation.
-        chosen: sentences on what ``auto`` chose and why.
+        chosen: sentences on what ``auto`` chose and why, or which managers could not be asked.
     """
 
     def __init__(
@@ -86,8 +86,6 @@ class Backend:
         )
         _check_capabilities(evaluator, backend.manager, backend.launcher)
         backend.launcher.check(evaluator)
-        if chosen and evaluator.launcher == "auto":
-            chosen = (*chosen, f"launcher {launcher_name}: what '{manager_name}' runs evaluations by")
         backend.chosen = chosen
         return backend
 
@@ -151,24 +149,29 @@ def _close_all() -> None:
 
 
 def _manager_name(evaluator: Evaluator) -> tuple[str, tuple[str, ...]]:
+    """The workload manager's name, and sentences on how ``auto`` came to it."""
     if evaluator.workload_manager != "auto":
         return evaluator.workload_manager, ()
-    probed = []
+    probed, broken = [], []
     for name in registry.names(WorkloadManager):
         try:
-            found = registry.get(WorkloadManager, name).detect()
-        except HpoError as error:
-            probed.append(f"{name}: {error}")
+            manager = registry.get(WorkloadManager, name)
+            found = manager.detect()
+        except Exception as error:  # noqa: BLE001 - a foreign plugin's fault must not harm those who did not ask for it
+            broken.append(f"{name}: {error if isinstance(error, HpoError) else f'{type(error).__name__}: {error}'}")
             continue
         if found:
-            return name, (f"workload manager {name}: {found}",)
+            chosen = [f"workload manager {name}: {found}"]
+            if evaluator.launcher == "auto":
+                chosen.append(f"launcher {manager.default_launcher}: what '{name}' runs evaluations by")
+            return name, tuple(chosen)
         probed.append(name)
     if evaluator.nodes > 1:
         raise ConfigurationError(
             f"nodes={evaluator.nodes}, and no workload manager was found on this machine "
-            f"(asked: {'; '.join(probed)}); name one, or install its package, such as hpo-slurm"
+            f"(asked: {'; '.join([*probed, *broken])}); name one, or install its package, such as hpo-slurm"
         )
-    return "local", ()
+    return "local", tuple(f"could not ask workload manager {one}" for one in broken)
 
 
 def _check(evaluator: Evaluator, manager: type[WorkloadManager], launcher: type[Launcher]) -> None:
