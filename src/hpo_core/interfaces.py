@@ -70,6 +70,10 @@ class Plugin(ABC):
     Options: ClassVar[type | None] = None
     """An attrs class, or None for a plugin without options."""
 
+    def _given(self, options: Any) -> Any:
+        """The options, or their defaults where none are given."""
+        return self.Options() if options is None and self.Options is not None else options
+
 
 @mutable
 class Outlook:
@@ -100,16 +104,14 @@ class Strategy(Plugin):
     Args:
         space: the search space; draws, encodes, finds neighbours and validates.
         seed: for `rng`; every other random number must come from it too.
-        options: an instance of `Options`, or None where the class has none.
+        options: an instance of `Options`; None: their defaults.
         outlook: what is known of slots and budget.
     """
 
     def __init__(self, space: Params, *, seed: int, options: Any = None, outlook: Outlook | None = None) -> None:
-        if options is None and self.Options is not None:
-            options = self.Options()
         self.space = space
         self.rng = random.Random(seed)
-        self.options = options
+        self.options = self._given(options)
         self.outlook = outlook or Outlook()
 
     @abstractmethod
@@ -185,7 +187,7 @@ class WorkloadManager(Plugin):
     """Gets nodes and gives them back. One object holds one allocation.
 
     Args:
-        options: an instance of `Options`, or None.
+        options: an instance of `Options`; None: their defaults.
     """
 
     default_launcher: ClassVar[str] = "local"
@@ -194,7 +196,7 @@ class WorkloadManager(Plugin):
     """Nodes that it can have at most, or None."""
 
     def __init__(self, options: Any = None) -> None:
-        self.options = options
+        self.options = self._given(options)
 
     @classmethod
     def detect(cls) -> str | None:
@@ -276,7 +278,7 @@ class Launcher(Plugin):
     the file ``HPO_HOSTFILE``); there is one `Ended`, when nothing is left on any of them.
 
     Args:
-        options: an instance of `Options`, or None.
+        options: an instance of `Options`; None: their defaults.
         launch_args: the user's text for the launch command, verbatim.
     """
 
@@ -291,7 +293,7 @@ class Launcher(Plugin):
     is so for one evaluator may be set in `check`."""
 
     def __init__(self, options: Any = None, *, launch_args: str = "") -> None:
-        self.options = options
+        self.options = self._given(options)
         self.launch_args = launch_args
 
     def check(self, evaluator: Evaluator) -> None:
@@ -410,15 +412,13 @@ class MetricParser(Plugin):
     Args:
         metrics: names that are looked for, in order; or one literal text.
         literal: whether `metrics` holds one literal text as the user wrote it, such as ``f1: ``.
-        options: an instance of `Options`, or None.
+        options: an instance of `Options`; None: their defaults.
     """
 
     def __init__(self, metrics: Sequence[str], *, literal: bool = False, options: Any = None) -> None:
-        if options is None and self.Options is not None:
-            options = self.Options()
         self.metrics = tuple(metrics)
         self.literal = literal
-        self.options = options
+        self.options = self._given(options)
 
     @abstractmethod
     def reader(self) -> MetricReader:
