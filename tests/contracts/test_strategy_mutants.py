@@ -374,6 +374,22 @@ class RemembersAll(RandomStrategy):
         self.told.append(result.loss)
 
 
+class ComparesAll(RemembersAll):
+    """The same, in compiled code."""
+
+    def ask(self):
+        min(self.told, default=0.0)
+        return RandomStrategy.ask(self)
+
+
+class CopiesAll(RemembersAll):
+    """Makes an array of its whole history in every ask."""
+
+    def ask(self):
+        np.array(self.told)
+        return RandomStrategy.ask(self)
+
+
 STRATEGIES = [
     (OutOfBounds, "test_proposals_are_valid", {}),
     (IgnoresConditions, "test_proposals_are_valid", {}),
@@ -411,6 +427,8 @@ STRATEGIES = [
     (DrawsForOthers, "test_completes_foreign_trials", {}),
     (MovesOthers, "test_accepts_foreign_trials", {}),
     (RemembersAll, "test_cost_does_not_grow_with_history", {}),
+    (ComparesAll, "test_cost_does_not_grow_with_history", {}),
+    (CopiesAll, "test_cost_does_not_grow_with_history", {}),
 ]
 
 
