@@ -11,7 +11,7 @@ from hpo_core.events import RealEventLoop
 from hpo_core.testing import LauncherContract, WorkloadManagerContract
 from hpo_slurm import SlurmLauncher, SlurmManager, SlurmOptions
 
-pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("slurm")]  # One cluster at a time.
+pytestmark = pytest.mark.cluster
 QUICK = SlurmOptions(poll=0.2)
 
 

@@ -21,7 +21,7 @@ from hpo_core.journal import read
 from hpo_core.registry import get
 from hpo_slurm import SlurmManager, SlurmOptions
 
-pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("slurm")]  # One cluster at a time.
+pytestmark = pytest.mark.cluster
 QUICK = {"poll": 0.2}
 EVALUATION = """
 echo "$SLURMD_NODENAME begin $HPO_TRIAL $(date +%s.%N) $CUDA_VISIBLE_DEVICES" >> log
