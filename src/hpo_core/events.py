@@ -142,7 +142,7 @@ class EventLoop(ABC):
     """Time, timers, file descriptors and posted events, for one study at a time."""
 
     virtual: bool = False
-    """Whether time is simulated: nothing real may be waited for."""
+    """Whether time is simulated, so that nothing real may be waited for."""
 
     def __init__(self) -> None:
         self._events: deque[Event] = deque()

@@ -62,8 +62,8 @@ class Plugin(ABC):
     name: ClassVar[str]
     """What users write to choose it."""
     capabilities: frozenset[Capability] = frozenset()
-    """What it can do: of the class, or of one object where options or `Outlook.checkpoints` decide. What an object
-    declares when it has been made counts, and stays as it is."""
+    """What it can do, said by the class, or by one object where options or `Outlook.checkpoints` decide. What an
+    object declares when it has been made counts, and stays as it is."""
     interface_version: ClassVar[int] = INTERFACE_VERSION
     """The interface that it was written for. Any other than `INTERFACE_VERSION` is refused, with a message that says
     what to upgrade; a class that does not name one is never refused."""
@@ -283,7 +283,7 @@ class Launcher(Plugin):
     """
 
     managers: ClassVar[tuple[str, ...]] = ()
-    """Names of the workload managers on whose nodes it can run; empty: on all."""
+    """Names of the workload managers on whose nodes it can run; where there are none, on all."""
     needs: ClassVar[frozenset[Capability]] = frozenset()
     """What its workload manager must be able to do."""
     manager: WorkloadManager | None = None
