@@ -19,6 +19,7 @@ from typing import Any
 import attrs
 
 from hpo_core import registry
+from hpo_core._blame import faults_of
 from hpo_core._checkpoints import Checkpoints
 from hpo_core._fingerprint import differences, fingerprint
 from hpo_core._header import (
@@ -583,12 +584,17 @@ def _make_directory(directory: str | os.PathLike[str] | None) -> Path:
 
 
 def _listening(observers: Iterable[str | Observer], *, verbose: bool) -> list[Observer]:
-    found = [registry.get(Observer, one)() if isinstance(one, str) else one for one in observers]
+    found = [_observer(one) if isinstance(one, str) else one for one in observers]
     if verbose and not any(one.name == "evaluations" for one in found):
         from hpo_core.builtin.observers import Evaluations
 
         found.append(Evaluations(notices=not any(one.name == "progress" for one in found)))
     return found
+
+
+def _observer(name: str) -> Observer:
+    with faults_of(f"observer '{name}' could not be made"):
+        return registry.get(Observer, name)()
 
 
 def _told_result(fom: float | None, metrics: dict[str, float], failure: str, duration_s: float, sign: float) -> Result:
