@@ -41,9 +41,13 @@ def test_it_is_said_by_name(here, base, method, where, message):
     of_evaluator = {} if of_study else {where: "broken"}
     evaluator = hpo.Evaluator("./value", **{"workload_manager": "local", **of_evaluator})
     space = hpo.Params([["--x", 5, (0, 9)]])
-    with registered(broken(base, method)), pytest.raises(hpo.PluginError, match=f"{message}: OSError: no socket") as e:
+
+    def life():
         hpo.Study(space, evaluator, n_trials=1, directory="study", **of_study).optimize()
         evaluator.close()
+
+    with registered(broken(base, method)), pytest.raises(hpo.PluginError, match=f"{message}: OSError: no socket") as e:
+        life()
     assert isinstance(e.value.__cause__, OSError)
 
 
