@@ -152,7 +152,7 @@ class Rehearsal:
         try:
             return self.space.canonical(values)
         except SpaceError as error:
-            raise AssertionError(f"the proposal {dict(values)} is not valid in {self.space!r}: {error}") from error
+            raise AssertionError(f"the proposal {dict(values)} is not valid in {self.space!r}: {error}") from None
 
 
 def result(trial: Trial, outcome: str) -> Result:
