@@ -12,7 +12,6 @@ release = importlib.metadata.version("hpo-core")
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 source_suffix = {".md": "markdown"}
 default_role = "code"
-smartquotes = False  # of two hyphens, it makes a dash
 
 html_theme = "furo"
 html_title = f"hpo-core {release}"

@@ -135,7 +135,7 @@ class Strategy(Plugin):
         """Hear an intermediate value; needs `Capability.REPORTS`.
 
         Returns:
-            True to stop the trial now: it ends as STOPPED with its last report's figure of merit.
+            True to stop the trial now; it ends as STOPPED with its last report's figure of merit.
         """
         return False
 
@@ -362,7 +362,7 @@ class Launcher(Plugin):
         needs no `open`.
 
         Returns:
-            what was ended, for people: processes, job steps, pods.
+            what was ended, for people, such as processes, job steps, pods.
         """
         return ()
 
