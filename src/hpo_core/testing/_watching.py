@@ -146,7 +146,7 @@ def ask_and_tell(rehearsal: Rehearsal, times: int) -> Cost:
             if answer is Pause.DONE:
                 break
             if isinstance(answer, Proposal):
-                trial = rehearsal._start(answer.values, "strategy", answer)
+                trial = rehearsal.start(answer.values, "strategy", answer)
                 rehearsal.open.remove(trial)
                 result = on_stage.result(trial, "done")
                 result = attrs.evolve(result, loss=_Counted(result.loss))
