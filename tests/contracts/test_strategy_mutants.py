@@ -451,3 +451,11 @@ def test_wrong_strategies_are_caught(mutant: type[Strategy], check, more, monkey
 
 def test_a_strategy_that_continues_rightly_passes():
     StrategyContract().test_continues_what_is_there(lambda space, seed: Continues(space, seed=seed))
+
+
+def test_a_failure_shows_the_whole_space_and_the_first_answer_that_differs():
+    with pytest.raises(
+        AssertionError, match=r"answer \d+ is another one restored after \d+ steps: .* and else"
+    ) as caught:
+        StrategyContract().test_restored_state_goes_on_the_same(lambda space, seed: LosesState(space, seed=seed))
+    assert "space = Params.from_json({'params': [{'flag':" in "\n".join(caught.value.__notes__)
