@@ -143,6 +143,12 @@ def test_a_function_that_fails_stops_the_study_by_name(params, evaluator, which)
         hpo.simulate(params, evaluator, **{"objective": loss, "n_trials": 4, which: wrong})
 
 
+@pytest.mark.parametrize("answer", [-5.0, float("nan"), float("inf")])
+def test_a_run_time_that_is_none_stops_the_study(params, evaluator, answer):
+    with pytest.raises(hpo.StudyStopped, match="the simulation's run_time .* must be finite and not negative"):
+        hpo.simulate(params, evaluator, loss, n_trials=4, run_time=lambda values: answer)
+
+
 def test_a_point_outside_of_what_was_recorded_stops_the_study(evaluator, earlier):
     wider = hpo.Params([["--x", (0.0, 9.0)], SPACE[1]])
     with pytest.raises(hpo.StudyStopped, match=r"can't go on: .*earlier says nothing of --x=.* outside \(0, 1\)"):

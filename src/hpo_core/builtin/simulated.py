@@ -269,7 +269,7 @@ class SimulatedLauncher(Launcher):
     def launch(self, evaluation: Evaluation) -> None:
         words = _values(evaluation)
         with _blamed("run_time", self.options.run_time, words):
-            delay_s = float(self._run_time(words))
+            delay_s = seconds(float(self._run_time(words)), "its answer", plain=1.0)
         with _blamed("objective", self.options.objective, words):
             foms, exit_code = self._outcome(words)
         running = _Running(self.events.now(), len(evaluation.slots), delay_s / max(len(foms), 1), list(foms), exit_code)
