@@ -145,7 +145,7 @@ def test_a_function_that_fails_stops_the_study_by_name(params, evaluator, which)
 
 @pytest.mark.parametrize("answer", [-5.0, float("nan"), float("inf")])
 def test_a_run_time_that_is_none_stops_the_study(params, evaluator, answer):
-    with pytest.raises(hpo.StudyStopped, match="the simulation's run_time .* must be finite and not negative"):
+    with pytest.raises(hpo.StudyStopped, match=r"the simulation's run_time .* must be finite and not negative"):
         hpo.simulate(params, evaluator, loss, n_trials=4, run_time=lambda values: answer)
 
 
