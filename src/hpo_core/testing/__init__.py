@@ -1,4 +1,4 @@
-"""The conformance kit: one contract class for each kind of plugin, and random search spaces.
+"""The conformance kit: one contract class for each kind of plugin, and what tests of your own may need.
 
 Subclass a contract in your tests, say what is to be tested, run pytest. Needs ``pip install hpo-core[testing]``;
 nothing else of hpo-core imports this.
@@ -18,6 +18,7 @@ from hpo_core.testing.launchers import LauncherContract  # noqa: E402
 from hpo_core.testing.managers import WorkloadManagerContract  # noqa: E402
 from hpo_core.testing.metrics import MetricParserContract  # noqa: E402
 from hpo_core.testing.observers import ObserverContract  # noqa: E402
+from hpo_core.testing.plugins import registered  # noqa: E402
 from hpo_core.testing.simulated_launchers import SimulatedLauncherContract  # noqa: E402
 from hpo_core.testing.spaces import spaces  # noqa: E402
 from hpo_core.testing.strategies import StrategyContract  # noqa: E402
@@ -31,5 +32,6 @@ __all__ = [
     "Stage",
     "StrategyContract",
     "WorkloadManagerContract",
+    "registered",
     "spaces",
 ]

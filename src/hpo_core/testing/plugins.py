@@ -1,4 +1,4 @@
-"""Plugins that are not installed, for the time of a test."""
+"""Plugins that are not installed, for the time of a test: ``with registered(MyStrategy): ...``."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from optuna.trial import TrialState
 
 import hpo_core as hpo
 from hpo_core import Outlook, Params, Proposal, Result, State, Trial, condition
-from hpo_core.testing.plugins import registered
+from hpo_core.testing import registered
 from hpo_optuna import OptunaOptions, OptunaStrategy
 
 SPACE = Params(
