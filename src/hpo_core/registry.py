@@ -6,6 +6,7 @@ or all names are asked for; one that cannot be imported never harms the others.
 
 from __future__ import annotations
 
+import difflib
 import inspect
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -360,6 +361,15 @@ def list_plugins() -> list[PluginInfo]:
 def distribution_of(name: str) -> str | None:
     """The distribution of this project that brings plugins of that name, installed or not; None for other names."""
     return next((distribution for (_, own), distribution in _INSTALLED_BY.items() if own == name), None)
+
+
+def misspelt(cls: type[Plugin]) -> dict[str, str]:
+    """Public names of a plugin's class that look like a method of its kind and are none, with what may be meant."""
+    kind = next(kind for kind in KINDS.values() if issubclass(cls, kind))
+    methods = [name for name in dir(kind) if not name.startswith("_") and callable(getattr(kind, name))]
+    own = {name for base in cls.__mro__ if base not in kind.__mro__ for name in vars(base)}
+    near = {name: difflib.get_close_matches(name, methods, n=1, cutoff=0.8) for name in own - set(dir(kind))}
+    return {name: found[0] for name, found in sorted(near.items()) if found and not name.startswith("_")}
 
 
 def kind_name(kind: type[Plugin]) -> str:

@@ -177,6 +177,17 @@ def test_what_is_no_fault_is_remarked(cls: type, remarks: tuple[str, ...]) -> No
     assert finding(cls) == Finding(PluginInfo(finding(cls).plugin.kind, cls.name, "hpo-mine", "1.0"), 1, (), remarks)
 
 
+def test_a_name_that_nearly_is_a_methods_is_remarked() -> None:
+    class Hasty(Good):
+        def reports(self, trial: object, report: object) -> bool:
+            return False
+
+        def helper(self) -> None:
+            pass
+
+    assert finding(Hasty).remarks == ("hpo-core never calls Hasty.reports; is report meant?",)
+
+
 def test_a_strategy_that_learns_and_saves_nothing_is_told_to() -> None:
     (remark,) = finding(Forgetful).remarks
     assert "does not override get_state()" in remark

@@ -108,6 +108,10 @@ def check(plugin: PluginInfo) -> Finding:
             f"it names no interface version, so that it claims to know every future one: write 'interface_version = "
             f"{cls.interface_version}' in {cls.__name__}"
         )
+    remarks += [
+        f"hpo-core never calls {cls.__name__}.{name}; is {meant} meant?"
+        for name, meant in registry.misspelt(cls).items()
+    ]
     if issubclass(cls, Strategy) and cls.tell is not Strategy.tell and cls.get_state is Strategy.get_state:
         remarks.append(
             "it learns by tell() and does not override get_state(): what it learned may be lost when a study goes on"

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import difflib
 import gc
 import math
 import os
@@ -20,11 +19,11 @@ from hpo_core.evaluator import Evaluator
 from hpo_core.events import Interrupt
 from hpo_core.interfaces import Observer, Strategy
 from hpo_core.journal import read
+from hpo_core.registry import misspelt
 from hpo_core.space import Params
 from hpo_core.study import Study
 from hpo_core.trial import Pause, Result, State, Trial
 
-_HOOKS = tuple(name for name in vars(Observer) if not name.startswith("_") and callable(getattr(Observer, name)))
 _FLAGS: list[list[Any]] = [["--x", 0.5, (0.0, 1.0)], ["--how", "plain", ["plain", 'with, a "comma"', "\u00e4\u00df"]]]
 
 
@@ -56,11 +55,8 @@ class ObserverContract:
         """It has a name, and no method that only looks like one of an observer's."""
         assert isinstance(observer, Observer)
         assert observer.name.strip() == observer.name != ""
-        own = [name for cls in type(observer).__mro__ if cls not in Observer.__mro__ for name in vars(cls)]
-        for name in own:
-            if not name.startswith("_") and name not in _HOOKS:
-                near = difflib.get_close_matches(name, _HOOKS, n=1, cutoff=0.8)
-                assert not near, f"{type(observer).__name__}.{name} is never called; is {near[0]} meant?"
+        for name, meant in misspelt(type(observer)).items():
+            raise AssertionError(f"{type(observer).__name__}.{name} is never called; is {meant} meant?")
 
     def test_hears_a_whole_life(self, observer: Observer, elsewhere: Path) -> None:
         """Good results, failures, retries, odd values and notices: nothing makes it raise."""
