@@ -100,6 +100,19 @@ def make_clocks_jump(patch: pytest.MonkeyPatch, seed: int) -> None:
         patch.setattr(time, f"{name}_ns", lambda: int(seconds() * 1e9))
 
 
+@contextlib.contextmanager
+def memory_traced() -> Iterator[None]:
+    """Python keeps account of what is allocated; whoever does so already goes on."""
+    ours = not tracemalloc.is_tracing()
+    if ours:
+        tracemalloc.start()
+    try:
+        yield
+    finally:
+        if ours:
+            tracemalloc.stop()
+
+
 @frozen
 class Cost:
     """What asks and tells took, in counts that do not depend on the machine's load.
@@ -138,8 +151,7 @@ def ask_and_tell(rehearsal: Rehearsal, times: int) -> Cost:
             sys.settrace(before)
             memory_bytes += tracemalloc.get_traced_memory()[1] - held
 
-    tracemalloc.start()
-    try:
+    with memory_traced():
         for _ in range(times):
             with counted():
                 answer = rehearsal.strategy.ask()
@@ -152,8 +164,6 @@ def ask_and_tell(rehearsal: Rehearsal, times: int) -> Cost:
                 result = attrs.evolve(result, loss=_Counted(result.loss))
                 with counted():
                     rehearsal.strategy.tell(trial, result)
-    finally:
-        tracemalloc.stop()
     return Cost(lines, _Counted.operations - operations_before, memory_bytes)
 
 

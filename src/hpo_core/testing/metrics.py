@@ -13,6 +13,7 @@ import pytest
 
 from hpo_core.interfaces import MetricParser, MetricReader, Reading
 from hpo_core.metrics import Collector, LineSplitter, MetricSpec
+from hpo_core.testing._watching import memory_traced
 
 Example = tuple[str, Mapping[str, float]]
 """Output of a program, and what is to be found in it: what the parser was told to look for, to value."""
@@ -173,14 +174,11 @@ class MetricParserContract:
         """State does not grow with the number of lines, with or without metrics in them."""
         lines = [*_lines(example[0]), "nothing to see here", ""]
         reader = parser.reader()
-        tracemalloc.start()
-        try:
+        with memory_traced():
             _run(reader, lines, 200)
             before = tracemalloc.get_traced_memory()[0]
             _run(reader, lines, 4000)
             growth = tracemalloc.get_traced_memory()[0] - before
-        finally:
-            tracemalloc.stop()
         assert growth < _MOST_GROWTH_BYTES, f"{growth} bytes more after {4000 * len(lines)} lines"
 
 
