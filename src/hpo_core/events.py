@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import count
 
-from attrs import field, frozen, mutable
+from attrs import frozen, mutable
 
 from hpo_core.allocation import Node
 from hpo_core.trial import Failure
@@ -142,7 +142,7 @@ class EventLoop(ABC):
     """Time, timers, file descriptors and posted events, for one study at a time."""
 
     virtual: bool = False
-    """Whether time is simulated: nothing real may be waited for."""
+    """Whether time is simulated, so that nothing real may be waited for."""
 
     def __init__(self) -> None:
         self._events: deque[Event] = deque()
@@ -220,7 +220,6 @@ class _Waker:
 
     read_end: int
     write_end: int
-    awake: bool = field(default=False)
 
 
 class RealEventLoop(EventLoop):
@@ -252,11 +251,6 @@ class RealEventLoop(EventLoop):
             os.write(self._waker.write_end, b"\0")
         except OSError:
             pass  # The pipe is full, so the loop wakes anyway; or it is closed already.
-
-    @property
-    def wakeup_fd(self) -> int:
-        """The file descriptor for `signal.set_wakeup_fd`."""
-        return self._waker.write_end
 
     def watch(self, fd: int, callback: Callable[[], None]) -> None:
         if fd in self._watched:
