@@ -15,7 +15,10 @@ from typing import Any
 import pytest
 
 STANDIN = Path(__file__).with_name("standin")
-COMMANDS = ("qsub", "qstat", "qdel", "qselect", "pbsnodes", "pbsdsh", "pbs_tmrsh")
+COMMANDS = {
+    "openpbs": ("qsub", "qstat", "qdel", "qselect", "pbsnodes", "pbsdsh", "pbs_tmrsh"),
+    "torque": ("qsub", "qstat", "qdel", "qselect", "pbsdsh"),
+}
 
 
 class Cluster:
@@ -33,14 +36,20 @@ class Cluster:
         assert self.server.stdout is not None
         assert self.server.stdout.readline() == b"ready\n"
 
-    def begin(self, home: Path) -> None:
+    def begin(self, home: Path, kind: str = "openpbs") -> None:
         """Be as new, for somebody with this home."""
         self.home = home
         for name in ("down", "hangs", "settings.json"):
             (self.folder / name).unlink(missing_ok=True)
-        for name in COMMANDS:
-            self.write(name, f'exec {sys.executable} -I -S {STANDIN}/client.py {self.folder} {name} "$@"')
-        self.control("begin")
+        for program in self.bin.iterdir():
+            program.unlink()
+        for name in COMMANDS[kind]:
+            self.write(name, f"exec {self.real(name, kind)}")
+        self.ask("begin", kind)
+
+    def real(self, name: str, kind: str = "openpbs") -> str:
+        """What is in a command; for those that do something else besides."""
+        return f'{sys.executable} -I -S {STANDIN}/client.py {self.folder} {kind} {name} "$@"'
 
     def write(self, name: str, text: str) -> None:
         """Make a command."""
@@ -55,6 +64,10 @@ class Cluster:
     def control(self, *words: str) -> None:
         """Do something to the cluster from outside."""
         self.ask("control", *words)
+
+    def calls(self, name: str) -> list[str]:
+        """How a command was called so far, by programs."""
+        return [words for words in self.ask("calls")["out"].splitlines() if words.split()[0] == name]
 
     def ask(self, command: str, *arguments: str) -> Any:
         """Ask the server directly: for looking on, cheaper than a program."""
@@ -116,7 +129,8 @@ def standin() -> Iterator[Cluster]:
 
 
 @pytest.fixture
-def cluster(standin: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
+def fresh(standin: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
+    """A home and an environment for one test; the cluster does not run yet."""
     for name in [name for name in os.environ if name.startswith(("PBS_", "SLURM_"))]:
         monkeypatch.delenv(name)
     home = tmp_path / "home"
@@ -125,6 +139,19 @@ def cluster(standin: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("PBS_CONF_FILE", "/dev/null")
     monkeypatch.setenv("PATH", f"{standin.bin}:{os.environ['PATH']}")
     monkeypatch.chdir(home)
-    standin.begin(home)
     yield standin
     standin.begin(home)
+
+
+@pytest.fixture
+def cluster(fresh: Cluster) -> Cluster:
+    """OpenPBS."""
+    fresh.begin(Path.home())
+    return fresh
+
+
+@pytest.fixture
+def torque(fresh: Cluster) -> Cluster:
+    """Torque."""
+    fresh.begin(Path.home(), "torque")
+    return fresh

@@ -288,8 +288,7 @@ def test_commands_that_hang_are_given_up(cluster, drivers):
 
 def test_a_qsub_that_hangs_after_it_got_through(cluster):
     """Its job is found by name, and taken: there is no second one."""
-    real = (cluster.bin / "qsub").read_text().splitlines()[1].removeprefix("exec ")
-    cluster.write("qsub", f"{real} > /dev/null; sleep 60")
+    cluster.write("qsub", f"{cluster.real('qsub')} > /dev/null; sleep 60")
     study, _ = run("echo FoM: 1; :", 3, nodes=2, options={"command_timeout": 1})
     assert len(study.trials) == 3
     assert cluster.state("2.pbs-server") == ""
@@ -321,8 +320,7 @@ def test_a_driver_is_killed_while_its_job_waits(cluster, drivers):
 
 def test_a_driver_is_killed_while_qsub_runs(cluster, drivers):
     """The job that comes all the same is deleted."""
-    real = (cluster.bin / "qsub").read_text().splitlines()[1]
-    cluster.write("qsub", f"touch {cluster.home}/began; sleep 1.5; {real}")
+    cluster.write("qsub", f"touch {cluster.home}/began; sleep 1.5; {cluster.real('qsub')}")
     drivers.append(driver := Driver(cluster.home, "echo FoM: 1", 4, nodes=2))
     cluster.wait_for((cluster.home / "began").exists)
     driver.kill()

@@ -37,7 +37,7 @@ def delete(client: Client, jobs: Sequence[str], limit_s: float) -> bool:
         nonlocal left, deleted_at
         now = time.monotonic()
         if left and (deleted_at is None or now > deleted_at + _AGAIN_S):
-            late = client.dialect.forces and deleted_at is not None and now > began + FORCE_AFTER_S
+            late = deleted_at is not None and now > began + FORCE_AFTER_S
             answer = client.call(client.dialect.delete(left, force=late))
             deleted_at = None if answer.silent else now
         left = client.left(left)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import shutil
 import threading
@@ -96,8 +97,9 @@ class PbsManager(WorkloadManager):
     # Getting nodes
 
     def acquire(self, request: AllocationRequest, events: EventLoop) -> None:
-        self._arguments = read_arguments(split_arguments(request.args))
+        words = split_arguments(request.args)
         self._client.need()
+        self._arguments = read_arguments(words, self._client.dialect)
         self._request, self._events = request, events
         self._standing.begin(events)
         self._looks = Looks("the PBS server", self.options.poll, self._standing.notice)
@@ -108,7 +110,7 @@ class PbsManager(WorkloadManager):
         self.owned = inside is None
         self._base = make_base(self._shared, request.name)
         try:
-            self._guard = Guard(_guard.__file__, self._guard_arguments(self._base), environment())
+            self._guard = Guard(_guard.__file__, (self._guard_settings(self._base),), environment())
             self._clerk_or_none = Clerk("hpo-pbs", self._standing.lose)
             self._folder = self._new_folder()
             if inside is None:
@@ -137,10 +139,20 @@ class PbsManager(WorkloadManager):
             raise RuntimeError("there is no allocation")
         return self._clerk_or_none
 
-    def _guard_arguments(self, base: Path) -> tuple[str, ...]:
-        beat_s = max(0.5, min(10.0, self.options.patience / 10))
-        program, dialect = self._client.program, self._client.dialect
-        return str(base), f"{beat_s:g}", program("qdel"), program("qstat"), str(int(dialect.forces))
+    def _guard_settings(self, base: Path) -> str:
+        client, dialect = self._client, self._client.dialect
+        qselect, *selects, _ = client.selection("")
+        settings = {
+            "folder": str(base),
+            "beat_s": max(0.5, min(10.0, self.options.patience / 10)),
+            "qstat": client.program("qstat"),
+            "qdel": client.program("qdel"),
+            "force": dialect.force,
+            "qselect": [client.program(qselect), *selects],
+            "name": "" if "-N" in self._arguments.options else self._request.name,
+            "gone": sorted(dialect.answer.gone_codes),
+        }
+        return json.dumps(settings)
 
     def _new_folder(self) -> JobFolder:
         if self._base is None:
@@ -354,6 +366,7 @@ class PbsManager(WorkloadManager):
             output=self._folder.read("output"),
             time_was_up=self._ends_at is not None and self._clerk.now() > self._ends_at - _NEAR_THE_LIMIT_S,
             folder=str(self._folder.path),
+            deleted=self._client.dialect.deleted,
         )
         self._forget(job.id)
         self._job_ended(verdict)
@@ -450,7 +463,7 @@ class PbsManager(WorkloadManager):
             self._clerk_or_none = None
         self._close_orders()
         self._client.resume()
-        gone = not self._mine or _leftovers.delete(self._client, self._mine, _CONFIRM_S)
+        gone = self._give_back()
         script, self._script = self._script, None
         if script is not None:
             script.close()
@@ -461,6 +474,15 @@ class PbsManager(WorkloadManager):
             shutil.rmtree(base, ignore_errors=True)
         self._reset()
         self._standing.end("the allocation was given back" if self.owned else "the allocation is left as it was")
+
+    def _give_back(self) -> bool:
+        """Delete all jobs of ours; whether none is left."""
+        if self._submission is not None and not self._submission.settled:
+            found = self._submission.find()
+            if found is None:
+                return False
+            self._mine += found
+        return not self._mine or _leftovers.delete(self._client, self._mine, _CONFIRM_S)
 
     def clean(self, study_id: str) -> Sequence[str]:
         """Delete jobs of this study that an earlier driver left, and wait until they are gone.

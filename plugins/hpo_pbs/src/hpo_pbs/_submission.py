@@ -30,6 +30,7 @@ class Submission:
 
     Attributes:
         refusal: what PBS has against it; empty: nothing.
+        settled: False where a qsub never said what came of it: there may be a job.
         words: qsub's, once it was run.
     """
 
@@ -46,7 +47,7 @@ class Submission:
         self._client, self._request, self._arguments = client, request, arguments
         self._options, self._folder, self._mine, self._tell_guard = options, folder, mine, tell_guard
         self._keep, self._wait_s = True, 0.0
-        self.refusal, self.problem = "", ""
+        self.refusal, self.problem, self.settled = "", "", True
         self.words: tuple[str, ...] = ()
 
     def submit(self) -> str | None:
@@ -73,32 +74,47 @@ class Submission:
             self.words, out=submitted, started=lambda pid: self._tell_guard(f"qsub {pid} {submitted}")
         )
         job = read_id(answer.out)
+        if job is not None or answer.code is not None:
+            self._settle(job)
+        else:
+            self.settled = False
         if job is not None:
-            self._taken(job)
-        elif answer.silent:
+            return job
+        if answer.silent:
             self.problem = answer.complaint
         elif self._keep and "-k" in answer.err and "llegal" in answer.err:
             self._keep = False  # older versions don't know how to show output early
             return self.submit()
         else:
             self.refusal = f"PBS refuses the job: {answer.complaint} (asked: {shlex.join(self.words)})"
-        return job
+        return None
 
     def submit_again(self) -> str | None:
         """A qsub that did not answer may have got through all the same: its job is taken, if it can be found."""
-        if "-N" not in self._arguments.options:
-            found = read_id(self._client.named(self._request.name).out)
-            if found is not None and found not in self._mine:
-                self._folder.write("submitted", f"{found}\n")
-                self._taken(found)
-                return found
-        return self.submit()
+        found = [] if self.settled else self.find()
+        if found is None:
+            return None
+        if not found:
+            return self.submit()
+        self._folder.write("submitted", f"{found[0]}\n")
+        self._settle(found[0])
+        return found[0]
+
+    def find(self) -> list[str] | None:
+        """The job that came of it all the same, by its name; None: PBS does not answer."""
+        if "-N" in self._arguments.options:
+            return []
+        answer = self._client.named(self._request.name)
+        return [job for job in answer.out.split() if job not in self._mine] if answer.code == 0 else None
 
     def wait_s(self) -> float:
         """Seconds until it is worth another try; ever more."""
         self._wait_s = min(max(_SOONEST_S, self._wait_s * 2), _LATEST_S)
         return self._wait_s
 
-    def _taken(self, job: str) -> None:
-        self._tell_guard(f"job {job}")
+    def _settle(self, job: str | None) -> None:
+        """It is known what came of a qsub: a job, or nothing."""
+        self.settled = True
+        if job is not None:
+            self._tell_guard(f"job {job}")
         self._tell_guard("qsub 0 ")

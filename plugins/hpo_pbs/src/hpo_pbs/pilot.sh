@@ -43,7 +43,7 @@ if [ "$starter" = auto ]; then
 fi
 attach=$(find_program pbs_attach) && attach="$attach -j $PBS_JOBID"
 why=
-trap 'why="PBS told it to end"' TERM
+trap 'why="PBS told it to end" code=8' TERM
 trap '' HUP INT
 cat "$PBS_NODEFILE" >nodes || exit 3
 say "begun $PBS_JOBID $starter"
