@@ -9,6 +9,8 @@ import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import attrs
+
 from hpo_core import AllocationError, Capability, Failure, LaunchError, Node, WorkloadManager
 from hpo_core.allocation import AllocationRequest
 from hpo_core.clusters import Clerk, Guard, Looks, Standing, lay_out, share_out, split_arguments
@@ -346,7 +348,10 @@ class PbsManager(WorkloadManager):
         """The script has begun: its nodes can be used. A server that says nothing of their end is not waited for."""
         if self._standing.names or not self._begun or self._ending_since is not None:
             return
-        layout = lay_out(self._request, str(self.job), tuple(self._places), owned=self.owned)
+        request, came = self._request, len(self._places)
+        if self.owned and came < request.nodes and request.nodes_per_eval == 1 and not self._arguments.says_nodes:
+            request = attrs.evolve(request, slots=request.slots or request.nodes)  # all processors, on fewer hosts
+        layout = lay_out(request, str(self.job), tuple(self._places), owned=self.owned)
         if layout.problem:
             self._standing.notice(layout.problem)
         if self._ends_at is None and self._looks.silent and self.owned:

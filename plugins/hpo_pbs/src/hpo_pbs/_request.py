@@ -11,7 +11,7 @@ from hpo_core import AllocationError
 from hpo_pbs._answers import read_duration, write_duration
 from hpo_pbs._dialect import Dialect
 
-_WHOLE_JOB = frozenset({"nodes", "ncpus", "mpiprocs", "ppn"})
+_WHOLE_JOB = frozenset({"nodes", "ncpus", "mpiprocs", "ppn", "procs"})
 """Resources of the older kind of request, which does not go together with ``select`` and ``place``."""
 
 _NO_ARRAY = "the nodes come from one job, not from an array of them"
@@ -39,6 +39,11 @@ class Arguments:
     def walltime_s(self) -> float | None:
         """The time that they ask for, in seconds."""
         return read_duration(self.resources.get("walltime", ""))
+
+    @property
+    def says_nodes(self) -> bool:
+        """Whether they say which nodes are asked for."""
+        return bool(self.resources.keys() & {*_WHOLE_JOB, "select"})
 
 
 def read_arguments(words: Sequence[str], dialect: Dialect) -> Arguments:
@@ -99,7 +104,7 @@ def qsub_words(
     """
     resources = arguments.resources
     asked = []
-    if not resources.keys() & (_WHOLE_JOB | {"select"}):
+    if not arguments.says_nodes:
         asked.append(dialect.nodes(nodes, cpus, gpus))
     place = dialect.place(exclusive=exclusive)
     if place and not resources.keys() & (_WHOLE_JOB | {place.partition("=")[0]}):

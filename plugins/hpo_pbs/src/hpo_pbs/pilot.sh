@@ -28,7 +28,7 @@ start() {
         case $starter in
             pbsdsh) "$(find_program pbsdsh)" -n "$index" -- /bin/sh "$task" "$node" "$index" ;;
             pbs_tmrsh) "$(find_program pbs_tmrsh)" "$node" /bin/sh "$task" "$node" "$index" ;;
-            *) ssh -n -o BatchMode=yes "$node" "$attach /bin/sh '$task' '$node' $index" ;;
+            *) "$(find_program ssh)" -n -o BatchMode=yes "$node" "$attach /bin/sh '$task' '$node' $index" ;;
         esac >"$number.$index.start" 2>&1 </dev/null &
     done
     wait

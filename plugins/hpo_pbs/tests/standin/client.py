@@ -11,6 +11,7 @@ import time
 
 folder, kind, command, *arguments = sys.argv[1:]
 INSIDE = ("pbsdsh", "pbs_tmrsh")
+ANYWHERE = (*INSIDE, "pbs_attach", "ssh")
 REFUSED = {
     "qsub": (162, "qsub: cannot connect to server {} (errno=15010)"),
     "qstat": (255, "qstat: cannot connect to server {} (errno=15010)"),
@@ -21,7 +22,7 @@ REFUSED = {
 
 
 def main() -> int:
-    if "--version" not in arguments and command not in INSIDE:
+    if "--version" not in arguments and command not in ANYWHERE:
         if os.path.exists(f"{folder}/hangs"):
             time.sleep(3600)
         if os.path.exists(f"{folder}/down"):
@@ -41,7 +42,7 @@ def main() -> int:
     with socket.socket(socket.AF_UNIX) as server:
         server.connect(f"{folder}/socket")
         asked: dict[str, object] = {"command": command, "arguments": arguments, "cwd": os.getcwd(), "program": True}
-        asked["env"] = dict(os.environ)
+        asked["env"] = {**os.environ, "ASKS": str(os.getpid())}
         if command == "qsub" and "--" not in arguments and not sys.stdin.isatty():
             asked["stdin"] = sys.stdin.read()
         server.sendall(json.dumps(asked).encode() + b"\n")
@@ -49,6 +50,8 @@ def main() -> int:
             answer = json.loads(file.readline())
     sys.stdout.write(answer["out"])
     sys.stderr.write(answer["err"])
+    if command == "pbs_attach" and answer["code"] == 0:  # -j JOB PROGRAM ARGUMENTS
+        os.execvp(arguments[2], arguments[2:])
     return int(answer["code"])
 
 

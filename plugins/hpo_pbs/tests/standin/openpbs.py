@@ -12,6 +12,7 @@ import re
 import shutil
 import signal
 import subprocess
+import tempfile
 import threading
 import time
 from typing import Any, ClassVar
@@ -25,11 +26,14 @@ SETTINGS = {
     "walltime_slack_s": 0.5,  # 8 s in the recordings
     "hurry": 1.0,  # by how much walltime runs faster than time
     "banner": "",  # what a site prints before the job's id
+    "ssh": "",  # why nobody may go to nodes by ssh
     "refuse_keep": False,  # an older qsub, which does not know -k oed
 }
 USAGE = "usage: qsub [-a date_time] ...\n"
 SERVER = "pbs-server"
 USER = pwd.getpwuid(os.getuid()).pw_name
+NODE = "STANDIN_NODE"
+"""Tells who came by ssh where they are."""
 OPTIONS = "a:A:c:C:e:fhIj:J:k:l:m:M:N:o:p:P:q:r:R:S:u:v:VW:Xz"
 
 
@@ -78,6 +82,7 @@ class Pbs:
         self.next = 1
         self.nodes = {f"node{i:02d}": 4 for i in range(1, 5)}
         self.down: set[str] = set()
+        self.logins: dict[int, str] = {}
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -510,6 +515,40 @@ class Pbs:
             task = self._task(job, job.nodefile.index(node), words)
         return _status(task) % 256, "", ""
 
+    def ssh(self, arguments: list[str], env: dict[str, str]) -> Any:
+        """To a node: a login of its own, which no job knows, and which outlives its client."""
+        _, (node, *words) = getopt.getopt(arguments, "no:")
+        refusal = self.settings["ssh"]
+        if refusal or node in self.down:
+            return 255, "", f"{refusal or f'ssh: connect to host {node} port 22: No route to host'}\n"
+        home = pwd.getpwuid(os.getuid()).pw_dir if "HOME" not in env else env["HOME"]
+        login = {"HOME": home, "USER": USER, "PATH": "/bin:/usr/bin", "SHELL": "/bin/bash", NODE: node}
+        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+            process = subprocess.Popen(
+                ["/bin/sh", "-c", " ".join(words)],
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                env=login,
+                cwd=home,
+                start_new_session=True,
+            )
+            self.logins[process.pid] = node
+            code = process.wait()
+            out.seek(0)
+            err.seek(0)
+            return code if code >= 0 else 255, out.read().decode(errors="replace"), err.read().decode(errors="replace")
+
+    def pbs_attach(self, arguments: list[str], env: dict[str, str]) -> Any:
+        """Make who asks a task of a job on this node."""
+        found, _ = getopt.getopt(arguments, "j:")
+        job = self.jobs.get(dict(found).get("-j", ""))
+        if job is None or job.state != "R" or env.get(NODE) not in job.nodefile:
+            return 1, "", "/opt/pbs/bin/pbs_attach: tm_attach: no matching job found (17006)\n"
+        with self.lock:
+            job.sessions[os.getsid(int(env["ASKS"]))] = env[NODE]
+        return 0, "", ""
+
     def _task(self, job: Job, line: int, words: list[str]) -> "subprocess.Popen[bytes] | None":
         while job.nodefile[line] in self.down:
             self.lock.release()
@@ -522,6 +561,8 @@ class Pbs:
         for job in self.jobs.values():
             self._kill(job, signal.SIGKILL, here=False)
             job.state = self.over
+        for pid in _members(list(self.logins)):
+            os.kill(pid, signal.SIGKILL)
         self.jobs.clear()
         for name in ("aux", "spool"):
             shutil.rmtree(f"{self.folder}/{name}", ignore_errors=True)
@@ -538,8 +579,8 @@ class Pbs:
                 return self.qdel(words, owner=owner)
             case ["fail", node]:
                 self.down.add(node)
-                for job in self.jobs.values():
-                    for pid in _members([s for s, name in job.sessions.items() if name == node]):
+                for sessions in (self.logins, *(job.sessions for job in self.jobs.values())):
+                    for pid in _members([s for s, name in sessions.items() if name == node]):
                         os.kill(pid, signal.SIGKILL)
             case ["repair", node]:
                 self.down.discard(node)

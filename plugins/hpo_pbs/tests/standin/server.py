@@ -15,7 +15,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from openpbs import Pbs
 from torque import Torque
 
-INSIDE = ("pbsdsh", "pbs_tmrsh")
+INSIDE = ("pbsdsh", "pbs_tmrsh", "pbs_attach", "ssh")
 KINDS = {"openpbs": Pbs, "torque": Torque}
 
 
@@ -47,6 +47,10 @@ class Cluster:
             return 0, "", ""
         with pbs.lock:
             pbs.turn()
+            if command == "state":
+                return 0, "".join(job.state for job in pbs.jobs.values() if job.id in arguments), ""
+            if command == "jobs":
+                return 0, " ".join(job.id for job in pbs.jobs.values() if job.state != pbs.over), ""
             if command == "qsub":
                 return pbs.qsub(arguments, asked["cwd"], asked["env"], asked.get("stdin", ""))
             if command == "control":
