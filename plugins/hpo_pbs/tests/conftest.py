@@ -1,5 +1,6 @@
 """A stand-in PBS of four nodes: real programs called qsub, qstat ... on PATH, and one small server behind them."""
 
+import getpass
 import json
 import os
 import shutil
@@ -79,6 +80,7 @@ class Cluster:
     def __init__(self, folder: Path) -> None:
         self.folder, self.bin, self.home = folder, folder / "bin", folder
         self.drivers: list[Driver] = []
+        self.user = getpass.getuser()
         self.bin.mkdir()
         self.server = subprocess.Popen(
             [sys.executable, "-I", "-S", str(STANDIN / "server.py"), str(folder)],

@@ -5,10 +5,12 @@ import os
 import re
 import signal
 import subprocess
+from pathlib import Path
 
 import pytest
 
 import hpo_core as hpo
+from hpo_core import _processes
 from hpo_core.registry import get
 
 SPACE = [["--x", 0.5, (0.0, 1.0)]]
@@ -21,14 +23,35 @@ def test_a_hundred_evaluations_on_four_nodes(cluster):
     cluster.nothing_is_left()
 
 
-def test_evaluations_of_two_nodes(cluster):
-    """Their nodes are in a host file, and whatever they leave behind is ended on both."""
-    command = "sort $HPO_HOSTFILE > $HPO_TRIAL.hosts; echo FoM: $(wc -l < $HPO_HOSTFILE); :"
-    study, _ = cluster.study(command, 6, nodes=4, nodes_per_eval=2)
+STARTERS = {
+    "pbsdsh": "{bin}/pbsdsh -n $(grep -n $other $PBS_NODEFILE | head -1 | cut -d: -f1 | expr $(cat) - 1) -- /bin/sh",
+    "pbs_tmrsh": "{bin}/pbs_tmrsh $other /bin/sh",
+    "ssh": "{bin}/ssh -n $other /bin/sh",
+}
+"""How an evaluation starts something on another of its nodes."""
+
+
+@pytest.mark.parametrize("starter", STARTERS)
+def test_evaluations_of_two_nodes(cluster, starter):
+    """Their nodes are in a host file and a placeholder; what they leave on the second ends with them."""
+    (cluster.home / "left.sh").write_text("trap '' TERM\nexport HPO_EVALUATION=$1\necho $$ > $2.pid\nsleep 60\n")
+    go = STARTERS[starter].format(bin=cluster.bin)
+    (cluster.home / "wide.sh").write_text(
+        "other=$(sed -n 2p $HPO_HOSTFILE)\n"
+        "echo $1 $HPO_NODELIST $(paste -sd, $HPO_HOSTFILE) $other $HPO_NUM_NODES > $HPO_TRIAL.nodes\n"
+        f"{go} $PWD/left.sh $HPO_EVALUATION $PWD/$HPO_TRIAL > $HPO_TRIAL.err 2>&1 &\n"
+        "until [ -s $HPO_TRIAL.pid ]; do sleep 0.05; done\n"
+        "echo FoM: 2\n"
+    )
+    study, _ = cluster.study("sh wide.sh @nodelist", 4, nodes=4, nodes_per_eval=2, options={"starter": starter})
+    assert {" ".join(call.split()[:1]) for call in cluster.calls(starter)} == {starter}
     for record in study.trials:
         assert record.fom == 2
-        hosts = (cluster.home / f"{record.number}.hosts").read_text().split()
-        assert hosts == sorted(record.result.nodes)
+        placeholder, listed, lines, other, number = (cluster.home / f"{record.number}.nodes").read_text().split()
+        assert placeholder == listed == lines == ",".join(record.result.nodes)
+        assert (other, number) == (record.result.nodes[1], "2")
+        pid = int((cluster.home / f"{record.number}.pid").read_text())
+        cluster.wait_for(lambda pid=pid: not _processes.started(pid))
     cluster.nothing_is_left()
 
 
@@ -39,9 +62,33 @@ def test_several_evaluations_on_a_node_have_gpus_of_their_own(cluster):
     assert found == ["0", "0", "1", "1"]
 
 
-def test_another_way_to_the_nodes(cluster):
-    study, _ = cluster.study("echo FoM: 1; :", 4, nodes=3, options={"starter": "pbs_tmrsh"})
-    assert [record.state for record in study.trials] == [hpo.State.DONE] * 4
+@pytest.mark.parametrize("attaches", [True, False])
+def test_nodes_are_reached_by_ssh(cluster, attaches):
+    """With pbs_attach where it is there, so that the job knows of it."""
+    if not attaches:
+        (cluster.bin / "pbs_attach").unlink()
+    study, _ = cluster.study("echo FoM: 1; :", 6, nodes=3, options={"starter": "ssh"})
+    assert {name for record in study.trials for name in record.result.nodes} == {"node01", "node02", "node03"}
+    assert len(cluster.calls("ssh")) == 3
+    assert bool(cluster.calls("pbs_attach")) is attaches
+    assert not cluster.calls("pbsdsh")
+    cluster.nothing_is_left()
+
+
+def test_a_site_that_refuses_ssh(cluster):
+    """What ssh said is in the reason."""
+    cluster.set(ssh="alice@node01: Permission denied (publickey,password).")
+    with pytest.raises(hpo.StudyStopped, match=r"could not be started: alice@node01: Permission denied"):
+        cluster.study("echo FoM: 1; :", 2, nodes=2, options={"starter": "ssh"})
+    cluster.nothing_is_left()
+
+
+def test_the_first_starter_that_is_there(cluster):
+    (cluster.bin / "pbsdsh").unlink()
+    study, _ = cluster.study("echo FoM: 1; :", 4, nodes=2)
+    assert len(study.trials) == 4
+    assert len(cluster.calls("pbs_tmrsh")) == 2
+    cluster.nothing_is_left()
 
 
 def test_two_studies_share_an_allocation(cluster):
@@ -174,6 +221,51 @@ def test_a_qsub_that_hangs_after_it_got_through(cluster):
     cluster.nothing_is_left()
 
 
+def test_a_job_whose_qsub_never_answered_is_given_back(cluster):
+    """The driver is interrupted before it can ask again."""
+    cluster.set(queue_s=3600)
+    cluster.write("qsub", f"{cluster.real('qsub')} > /dev/null; touch {cluster.home}/done; sleep 60")
+    driver = cluster.driver("echo FoM: 1; :", 3, nodes=2, options={"command_timeout": 1})
+    cluster.wait_for((cluster.home / "done").exists)
+    driver.signal(signal.SIGINT)
+    driver.end()
+    assert cluster.state("1.pbs-server") == "F"
+    cluster.nothing_is_left()
+
+
+def test_a_job_whose_qsub_never_answered_is_given_back_by_the_guard(cluster):
+    """Driver and qsub are killed: the job is known by its name and its folder, and another of that name is left."""
+    cluster.set(queue_s=3600)
+    cluster.write("qsub", f"{cluster.real('qsub')} > /dev/null; touch {cluster.home}/done; exec sleep 60")
+    driver = cluster.driver("echo FoM: 1; :", 3, nodes=2)
+    cluster.wait_for((cluster.home / "done").exists)
+    cluster.control("as", cluster.user, "-N", f"hpo-{driver.study_id()}", "-h", "--", "/bin/true")
+    driver.kill()
+    for pid in [int(line.partition(":")[0]) for line in cluster.left() if line.endswith(": sleep 60 ")]:
+        os.kill(pid, signal.SIGKILL)
+    cluster.wait_for(lambda: cluster.state("1.pbs-server") == "F")
+    assert cluster.state("2.pbs-server") == "H"
+    cluster.run("qdel 2")
+    cluster.nothing_is_left()
+
+
+def test_a_command_that_is_missing_is_named(cluster):
+    (cluster.bin / "qselect").unlink()
+    with pytest.raises(hpo.AllocationError, match=r"a 'qstat' of PBS in .*, but no qselect"):
+        cluster.study("echo FoM: 1", 1)
+
+
+def test_qstat_is_called_seldom(cluster):
+    """While all is well: soon after the submission, when the job begins, then every `poll` seconds, and at the end."""
+    study, _ = cluster.study("sleep 0.5; echo FoM: 1; :", 8, nodes=2, options={"poll": 60})
+    assert len(study.trials) == 8
+    assert len(cluster.calls("qsub")) == len(cluster.calls("qdel")) == 1
+    assert not cluster.calls("qselect")
+    full = [call for call in cluster.calls("qstat") if "-f" in call]
+    assert full == ["qstat -f -F json 1.pbs-server"] * len(full)
+    assert len(full) <= 4
+
+
 # Ways to die
 
 STUBBORN = "trap '' TERM; (trap '' TERM; setsid sleep 60) & sleep 60; :"
@@ -271,6 +363,17 @@ def test_a_node_is_taken_out_of_the_job(cluster):
         os.kill(pid, signal.SIGKILL)
     driver.end()
     cluster.nothing_is_left()
+
+
+def test_a_job_that_does_not_get_rid_of_its_output(cluster, monkeypatch):
+    """It stays in state E, as it did when that was recorded; after a while that counts as over."""
+    was = json.loads((Path(__file__).with_name("transcripts") / "job-with-bad-output-path.json").read_text())
+    monkeypatch.setattr("hpo_pbs._manager._ENDING_S", 1.0)
+    command = f"sleep 0.5; {cluster.bin}/qdel $PBS_JOBID; sleep 60"
+    study, _ = cluster.study(command, 4, nodes=2, alloc_args=f"-k n -o {was['Output_Path'].partition(':')[2]}")
+    assert cluster.state("1.pbs-server") == was["job_state"]
+    assert study.stop_reason is hpo.StopReason.ALLOCATION
+    assert "was deleted by" in study.stop_detail
 
 
 @pytest.mark.parametrize("history", [True, False])
