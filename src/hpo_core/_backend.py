@@ -100,6 +100,10 @@ class Backend:
         """Give back what an earlier driver of this study still holds; see `WorkloadManager.clean`."""
         return () if self._acquired else tuple(self.manager.clean(study_id))
 
+    def preview(self) -> str:
+        """The command that would ask for nodes; see `WorkloadManager.preview`."""
+        return self.manager.preview(attrs.evolve(self.request, name="hpo-STUDY"))
+
     def begin(self, study_id: str) -> EventLoop:
         """Start or join the allocation for a study; everything is posted to the loop that is returned.
 

@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -137,6 +138,20 @@ def test_a_refused_request_is_an_error_with_the_servers_words(cluster, arguments
     with pytest.raises(hpo.AllocationError, match=complaint.replace(".", r"\.")):
         cluster.study("echo FoM: 1", 2, alloc_args=arguments)
     cluster.nothing_is_left()
+
+
+def test_a_dry_run_shows_qsub_and_runs_nothing(cluster):
+    given = ["--workload-manager", "pbs", "--nodes", "4", "--alloc-args", "-q long", "--set", "manager_options.cpus=2"]
+    run = [str(Path(sys.executable).with_name("hpo")), "run", "--param", "--x=0.5:1", "--trials", "1", "--dry-run"]
+    said = cluster.run([*run, *given, "--", "/bin/true"])
+    assert said.stdout.startswith("/bin/true --x=")
+    assert "# asks for nodes: qsub -N hpo-STUDY " in said.stderr
+    assert " -l select=4:ncpus=2:mpiprocs=1 -l place=scatter -l walltime=00:30:00 -q long -- /bin/sh " in said.stderr
+    refused = cluster.run([*run, "--workload-manager", "pbs", "--alloc-args=-J 0-3", "--", "/bin/true"])
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "-J can't be used" in refused.stderr
+    assert not cluster.calls("qsub")
+    assert not (cluster.home / ".hpo-pbs").exists()
 
 
 def test_the_users_arguments_win(cluster):

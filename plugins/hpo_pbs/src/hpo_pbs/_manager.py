@@ -17,13 +17,13 @@ from hpo_core.clusters import Clerk, Guard, Looks, Standing, lay_out, share_out,
 from hpo_core.events import EventLoop, Timer
 from hpo_pbs import _guard, _leftovers
 from hpo_pbs._answers import Job
-from hpo_pbs._around import Script, job_around
+from hpo_pbs._around import Script, around, job_around
 from hpo_pbs._client import Client, environment
 from hpo_pbs._folder import JobFolder, make_base
 from hpo_pbs._options import PbsOptions
 from hpo_pbs._orders import Orders
 from hpo_pbs._request import read_arguments
-from hpo_pbs._submission import Submission
+from hpo_pbs._submission import Submission, words_for
 from hpo_pbs._verdict import Verdict, judge, never_runs
 
 _FIRST_WORD_S = 3.0
@@ -97,6 +97,15 @@ class PbsManager(WorkloadManager):
         return f"qstat: {said}" if said is not None and client.answers() else None
 
     # Getting nodes
+
+    def preview(self, request: AllocationRequest) -> str:
+        arguments = split_arguments(request.args)
+        self._client.find()  # else it is as OpenPBS would be asked
+        asked = read_arguments(arguments, self._client.dialect)
+        if around():
+            return ""
+        folder = self._shared / f".{request.name}"
+        return shlex.join(words_for(self._client.dialect, request, asked, self.options, folder))
 
     def acquire(self, request: AllocationRequest, events: EventLoop) -> None:
         words = split_arguments(request.args)

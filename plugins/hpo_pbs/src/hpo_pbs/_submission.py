@@ -4,16 +4,43 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Container
+from pathlib import Path
 
 from hpo_core.allocation import AllocationRequest
 from hpo_core.clusters import slots_on_each
 from hpo_pbs._answers import read_id
 from hpo_pbs._client import Client
-from hpo_pbs._folder import JobFolder
+from hpo_pbs._dialect import Dialect
+from hpo_pbs._folder import SCRIPT, JobFolder
 from hpo_pbs._options import PbsOptions
 from hpo_pbs._request import Arguments, qsub_words
 
 _SOONEST_S, _LATEST_S = 2.0, 60.0
+
+
+def words_for(
+    dialect: Dialect,
+    request: AllocationRequest,
+    arguments: Arguments,
+    options: PbsOptions,
+    folder: Path,
+    *,
+    keep: bool = True,
+) -> tuple[str, ...]:
+    """The words of qsub for what is asked for; see `qsub_words`."""
+    return qsub_words(
+        dialect,
+        request.name,
+        request.nodes,
+        request.timeout_s,
+        arguments,
+        cpus=options.cpus or slots_on_each(request, request.nodes),
+        gpus=options.gpus,
+        exclusive=options.exclusive,
+        output=str(folder / "output"),
+        script=str(folder / SCRIPT),
+        keep=keep,
+    )
 
 
 class Submission:
@@ -56,19 +83,9 @@ class Submission:
         Returns:
             the job's id; None: see `refusal`, or try again after `wait_s`.
         """
-        request, options, submitted = self._request, self._options, self._folder.path / "submitted"
-        self.words = qsub_words(
-            self._client.dialect,
-            request.name,
-            request.nodes,
-            request.timeout_s,
-            self._arguments,
-            cpus=options.cpus or slots_on_each(request, request.nodes),
-            gpus=options.gpus,
-            exclusive=options.exclusive,
-            output=str(self._folder.path / "output"),
-            script=self._folder.script,
-            keep=self._keep,
+        submitted = self._folder.path / "submitted"
+        self.words = words_for(
+            self._client.dialect, self._request, self._arguments, self._options, self._folder.path, keep=self._keep
         )
         answer = self._client.call(
             self.words, out=submitted, started=lambda pid: self._tell_guard(f"qsub {pid} {submitted}")
