@@ -111,7 +111,7 @@ class PbsManager(WorkloadManager):
         words = split_arguments(request.args)
         self._client.need()
         self._arguments = read_arguments(words, self._client.dialect)
-        self._request, self._events = request, events
+        self._request = request
         self._standing.begin(events)
         self._looks = Looks("the PBS server", self.options.poll, self._standing.notice)
         self._renewals = self._numbers = 0
@@ -121,6 +121,7 @@ class PbsManager(WorkloadManager):
         self.owned = inside is None
         self._base = make_base(self._shared, request.name)
         try:
+            self._orders = Orders(events)
             self._guard = Guard(_guard.__file__, (self._guard_settings(self._base),), environment())
             self._clerk_or_none = Clerk("hpo-pbs", self._standing.lose)
             self._folder = self._new_folder()
@@ -133,8 +134,8 @@ class PbsManager(WorkloadManager):
             raise
 
     def attach(self, events: EventLoop) -> None:
-        self._events = events
         self._close_orders()
+        self._orders = Orders(events)
         self._standing.attach(events)
 
     def explain(self) -> str:
@@ -452,11 +453,9 @@ class PbsManager(WorkloadManager):
     def spawn(self, words: Sequence[str], nodes: Sequence[str], ended: Callable[[str], None]) -> None:
         folder, known = self._folder, self._places
         places = {name: known[name] for name in nodes if name in known and self._standing.holds(name)}
-        if folder is None or len(places) < len(nodes):
+        if folder is None or self._orders is None or len(places) < len(nodes):
             left = ", ".join(name for name in nodes if name not in places)
             raise LaunchError(f"no program can be started on {left}: job {self.job} has no such node now")
-        if self._orders is None:
-            self._orders = Orders(self._events)
         self._orders.give(folder, words, places, self._request.environment, ended)
         self._clerk.call(self._hear_soon)
 
