@@ -66,7 +66,8 @@ def test_the_id_of_a_job(name, expected):
     [
         ("Your project has 17 hours left.\n\n123.pbs-server\n", "123.pbs-server"),
         ("123\n", "123"),
-        ("123.pbs-server\nDone 4.5 times\n", None),
+        ("123.pbs-server\nDone 4.5 times\n", "123.pbs-server"),
+        ("123.pbs-server\n42\n", "123.pbs-server"),
         ("Request 12.server submitted to queue: short.\n", None),
         ("", None),
     ],

@@ -264,6 +264,20 @@ def test_a_job_whose_qsub_never_answered_is_given_back_by_the_guard(cluster):
     cluster.nothing_is_left()
 
 
+@pytest.mark.parametrize("comes", [True, False])
+def test_a_qsub_that_says_no_id(cluster, comes):
+    """Its job is found by name; where there is none, that is the end."""
+    cluster.write("qsub", f"{cluster.real('qsub') if comes else 'true'} > /dev/null; echo Thanks")
+    if comes:
+        study, _ = cluster.study("echo FoM: 1; :", 2, nodes=2)
+        assert len(study.trials) == 2
+        assert cluster.state("2.pbs-server") == ""
+    else:
+        with pytest.raises(hpo.AllocationError, match="qsub printed no id of a job: 'Thanks'"):
+            cluster.study("echo FoM: 1; :", 2, nodes=2)
+    cluster.nothing_is_left()
+
+
 def test_a_command_that_is_missing_is_named(cluster):
     (cluster.bin / "qselect").unlink()
     with pytest.raises(hpo.AllocationError, match=r"a 'qstat' of PBS in .*, but no qselect"):

@@ -275,6 +275,19 @@ def test_a_driver_is_killed_while_its_job_waits(torque):
     torque.nothing_is_left()
 
 
+def test_a_job_whose_qsub_never_answered_is_given_back(torque):
+    """By the guard, which knows it by its name and its folder."""
+    torque.set(queue_s=3600)
+    torque.write("qsub", f"{torque.real('qsub', 'torque')} > /dev/null; touch {torque.home}/done; exec sleep 60")
+    driver = torque.driver("echo FoM: 1; :", 3, nodes=2)
+    torque.wait_for((torque.home / "done").exists)
+    driver.kill()
+    for pid in [int(line.partition(":")[0]) for line in torque.left() if line.endswith(": sleep 60 ")]:
+        os.kill(pid, signal.SIGKILL)
+    torque.wait_for(lambda: torque.state("1.pbs-server") == "C")
+    torque.nothing_is_left()
+
+
 def test_what_an_earlier_driver_left_is_deleted(torque):
     """Found by name among jobs that are not over: Torque lists the others too."""
     command = "echo FoM: 1; [ -e go ] || sleep 60; :"

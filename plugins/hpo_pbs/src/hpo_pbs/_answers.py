@@ -73,9 +73,9 @@ class Job:
 
 
 def read_id(text: str) -> str | None:
-    """The id that qsub prints, on its last line: sites print other things before it."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1] if lines and _ID.fullmatch(lines[-1]) else None
+    """The id that qsub prints; sites print other things before and behind it."""
+    found = [line.strip() for line in text.splitlines() if _ID.fullmatch(line.strip())]
+    return next((line for line in reversed(found) if "." in line), found[-1] if found else None)
 
 
 def sequence(job: str) -> str:

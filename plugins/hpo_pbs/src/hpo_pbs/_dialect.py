@@ -11,7 +11,6 @@ from hpo_pbs._answers import Answer, Job, read_json, read_text, sequence
 class Dialect:
     """OpenPBS and PBS Professional."""
 
-    name = "PBS"
     answer: type[Answer] = Answer
     """How the ends of its commands are understood."""
     qsub_options = "a:A:c:C:e:fGhIj:J:k:l:m:M:N:o:p:P:q:r:R:S:u:v:VW:Xz"
@@ -86,7 +85,6 @@ class TorqueAnswer(Answer):
 class Torque(Dialect):
     """Torque 4 to 6, from its documentation and its sources; never tried on a real one."""
 
-    name = "Torque"
     answer = TorqueAnswer
     qsub_options = "a:A:b:c:C:d:D:e:EfF:hIj:J:k:K:l:L:m:M:nN:o:p:P:q:r:S:t:T:u:v:Vw:W:xXz"
     array_option = "-t"

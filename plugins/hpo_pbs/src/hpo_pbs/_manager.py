@@ -321,9 +321,9 @@ class PbsManager(WorkloadManager):
             self._begun = False
             self._standing.leave_all("the job was put back into the queue", Failure.PREEMPTED)
         self._standing.words = f"job {job.id} {_WAITING.get(job.state, 'waits')}{_reason(job)}"
-        if self.owned and self._submission is not None and never_runs(job):
+        if self.owned and self._submission is not None and self.job is not None and never_runs(job):
             asked = shlex.join(self._submission.words)
-            if self._delete(job.id):
+            if self._delete(self.job):
                 self._lose(f"PBS would let job {job.id} wait for ever: {job.comment} (asked: {asked})")
         else:
             self._standing.say(self._standing.words)
@@ -372,18 +372,18 @@ class PbsManager(WorkloadManager):
     # The end of a job
 
     def _is_over(self, job: Job) -> None:
-        if self._folder is None or self._standing.lost is not None:
+        if self._folder is None or self.job is None or self._standing.lost is not None:
             return
         verdict = judge(
             job if job.state else None,
-            job.id,
+            self.job,
             begun=self._begun,
             output=self._folder.read("output"),
             time_was_up=self._ends_at is not None and self._clerk.now() > self._ends_at - _NEAR_THE_LIMIT_S,
             folder=str(self._folder.path),
             deleted=self._client.dialect.deleted,
         )
-        self._forget(job.id)
+        self._forget(self.job)
         self._job_ended(verdict)
 
     def _job_ended(self, verdict: Verdict) -> None:

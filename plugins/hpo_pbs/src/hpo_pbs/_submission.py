@@ -91,13 +91,16 @@ class Submission:
             self.words, out=submitted, started=lambda pid: self._tell_guard(f"qsub {pid} {submitted}")
         )
         job = read_id(answer.out)
-        if job is not None or answer.code is not None:
+        self.settled = job is not None or answer.code not in (None, 0)
+        if job is None and answer.code == 0:
+            job = next(iter(self.find() or []), None)
+        if job is not None or self.settled:
             self._settle(job)
-        else:
-            self.settled = False
         if job is not None:
             return job
-        if answer.silent:
+        if answer.code == 0:
+            self.refusal = f"qsub printed no id of a job: {answer.out.strip()!r} (asked: {shlex.join(self.words)})"
+        elif answer.silent:
             self.problem = answer.complaint
         elif self._keep and "-k" in answer.err and "llegal" in answer.err:
             self._keep = False  # older versions don't know how to show output early
@@ -113,7 +116,6 @@ class Submission:
             return None
         if not found:
             return self.submit()
-        self._folder.write("submitted", f"{found[0]}\n")
         self._settle(found[0])
         return found[0]
 

@@ -48,7 +48,7 @@ trap '' HUP INT
 cat "$PBS_NODEFILE" >nodes || exit 3
 say "begun $PBS_JOBID $starter"
 
-taken=0 last= idle=0 fast=100
+taken=0 last= idle=0 missing=0 fast=100
 while [ -z "$why" ]; do
     line=0
     while read -r number nodes; do
@@ -71,7 +71,12 @@ while [ -z "$why" ]; do
         idle=$((idle + tenths))
         [ "$idle" -ge $((patience * 10)) ] && why="no sign of life from the driver for $patience s" code=7
     fi
-    [ -e orders ] || { why="the driver has ended" code=7; }
+    if [ -e orders ]; then
+        missing=0
+    else  # or a file server that stumbles
+        missing=$((missing + tenths))
+        [ "$missing" -ge 300 ] && why="its folder is gone" code=7
+    fi
 done
 
 [ -e answers ] && say "over $why"
