@@ -202,12 +202,12 @@ class Cluster:
         return self.drivers[-1]
 
     def driver_inside(self, command: str, n_trials: int, **arguments: Any) -> Path:
-        """A job's script that runs one, touches `over`, and waits for `stop`."""
+        """A job's script that runs one, notes its process id in `pid`, touches `over`, and waits for `stop`."""
         given = {"evaluator": self.settings(command, **arguments), "study": {"n_trials": n_trials}}
         script = self.home / "job.sh"
         script.write_text(
-            f"PATH={self.bin}:$PATH; export PATH\n{sys.executable} {DRIVER} '{json.dumps(given)}'\n"
-            "touch over; while [ ! -e stop ]; do sleep 0.1; done\n"
+            f"PATH={self.bin}:$PATH; export PATH\n{sys.executable} {DRIVER} '{json.dumps(given)}' &\n"
+            "echo $! > pid; wait; touch over; while [ ! -e stop ]; do sleep 0.1; done\n"
         )
         return script
 

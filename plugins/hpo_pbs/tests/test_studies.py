@@ -438,6 +438,16 @@ def test_a_study_goes_on_in_a_second_allocation(cluster):
     cluster.nothing_is_left()
 
 
+@pytest.mark.parametrize("history", [True, False])
+def test_pbs_ends_the_job_as_its_time_is_over(cluster, history):
+    """Sooner than we thought: its exit status says so, or what PBS writes to the job's output."""
+    cluster.set(history=history, hurry=100)
+    study, _ = cluster.study("sleep 60; echo FoM: 1; :", 4, nodes=2, grace="0.5s")
+    assert study.stop_reason is hpo.StopReason.ALLOCATION
+    assert "the time of job 1.pbs-server is over" in study.stop_detail
+    cluster.nothing_is_left()
+
+
 def test_the_time_is_over(cluster):
     study, _ = cluster.study("sleep 60; echo FoM: 1; :", 4, nodes=2, alloc_timeout=0.05, grace="0.5s")
     assert study.stop_reason is hpo.StopReason.ALLOCATION
@@ -454,6 +464,23 @@ def test_a_driver_inside_a_job_uses_its_nodes_and_leaves_it_alone(cluster):
     assert "finished: 6 done" in (cluster.home / "out").read_text()
     assert {(cluster.home / f"{i}.node").read_text().strip() for i in range(1, 7)} == {"node01", "node02", "node03"}
     assert cluster.jobs() == ["1.pbs-server"]
+    (cluster.home / "stop").touch()
+    cluster.nothing_is_left()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_driver_inside_a_job_is_killed(cluster, number):
+    """The job stays, and nothing of the study runs in it."""
+    cluster.driver_inside(STUBBORN, 6, nodes=3, stop_wait="0.5s", grace="0.5s")
+    cluster.run("qsub -N mine -j oe -k oed -o out -l select=3:ncpus=2 -l place=scatter job.sh")
+    cluster.wait_for(lambda: len([line for line in cluster.left() if "sleep 60" in line]) >= 6, pause_s=0.1)
+    os.kill(int((cluster.home / "pid").read_text()), number)
+    cluster.wait_for((cluster.home / "over").exists)
+    cluster.wait_for(lambda: not list((cluster.home / ".hpo-pbs").glob(".*")))
+    ours = ("sleep 60", "hpo", "worker")
+    cluster.wait_for(lambda: not [line for line in cluster.left() if any(word in line for word in ours)], pause_s=0.1)
+    assert cluster.jobs() == ["1.pbs-server"]
+    assert not cluster.calls("qdel")
     (cluster.home / "stop").touch()
     cluster.nothing_is_left()
 

@@ -44,6 +44,11 @@ class Script:
         )
 
     @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    @property
     def exit_code(self) -> int | None:
         """None as long as it runs."""
         return self._process.poll()

@@ -13,6 +13,7 @@ It hears:
     qsub PID FILE   a job is being asked for; its id will stand in FILE. 0: no longer
     job ID          a job of the driver
     gone ID         that job is over
+    script PID      the job's script runs beside the driver, in a job that is not ours
 
 Jobs are deleted, by force where they don't end by themselves, until PBS says that they are gone; then FOLDER is
 removed. A job of a qsub that never gave its id is found by its name, and known by FOLDER in its words. The heartbeat
@@ -25,9 +26,10 @@ import json
 import os
 import re
 import shutil
+import signal
 import time
 
-from hpo_core.clusters.guard import Leftovers, run, runs
+from hpo_core.clusters.guard import Leftovers, run, runs, send
 
 _QSUB_S = 120.0
 _FORCE_AFTER_S = 15.0
@@ -42,7 +44,7 @@ class Left(Leftovers):
         self.folder, self.beat_s, self.name = given["folder"], given["beat_s"], given["name"]
         self.qstat, self.qdel, self.qselect = given["qstat"], given["qdel"], given["qselect"]
         self.force, self.gone = given["force"], given["gone"]
-        self.qsub, self.submitted = 0, ""
+        self.qsub, self.submitted, self.script = 0, "", 0
         self.jobs: set[str] = set()
         self.searches = False
         self.deleted_at: float | None = None
@@ -55,6 +57,8 @@ class Left(Leftovers):
             self.jobs.add(text)
         elif word == "gone":
             self.jobs.discard(text)
+        elif word == "script":
+            self.script = int(text)
 
     def beat(self, count: int) -> None:
         """Change the file; in place, since a disk that is full lets that be done."""
@@ -71,6 +75,7 @@ class Left(Leftovers):
 
     def begin(self) -> None:
         """A job that is being asked for gets its id first."""
+        send(self.script, signal.SIGTERM)
         self.began = time.monotonic()
         while self.qsub and runs(self.qsub) and time.monotonic() < self.began + _QSUB_S:
             time.sleep(0.1)

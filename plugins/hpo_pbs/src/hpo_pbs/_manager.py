@@ -235,6 +235,7 @@ class PbsManager(WorkloadManager):
         self._standing.words = f"job {job}, in which this process runs"
         if self._folder is not None:
             self._script = Script(self._folder.script)
+            self._tell_guard(f"script {self._script.pid}")
         self._clerk.call(self._watch)
 
     # Watching, in the clerk's thread
