@@ -118,9 +118,9 @@ def test_a_pod_that_was_never_seen_running(fake):
         ({"own": "Evicted", "message": "The node was low on resource: memory."}, Failure.PREEMPTED),
     ],
 )
-def test_what_had_to_go_is_tried_again(fake, listener, tmp_path, body, failure):
+def test_what_had_to_go_is_tried_again(fake, listener, body, failure):
     """Without using up a retry; what was said is heard."""
-    command = f"echo x >> {tmp_path}/runs; [ $(wc -l < {tmp_path}/runs) -gt 1 ] || sleep 300; echo FoM: 1; true"
+    command = "[ $HPO_ATTEMPT -gt 1 ] || sleep 300; echo FoM: 1; true"
     thread = once_running(fake, "disrupt", **body)
     found = run(command, listener=listener)
     thread.join()
@@ -129,8 +129,8 @@ def test_what_had_to_go_is_tried_again(fake, listener, tmp_path, body, failure):
     assert failure.programs_fault is False
 
 
-def test_a_pod_that_vanished_with_its_node_is_tried_again(fake, listener, tmp_path):
-    command = f"echo x >> {tmp_path}/runs; [ $(wc -l < {tmp_path}/runs) -gt 1 ] || sleep 300; echo FoM: 1; true"
+def test_a_pod_that_vanished_with_its_node_is_tried_again(fake, listener):
+    command = "[ $HPO_ATTEMPT -gt 1 ] || sleep 300; echo FoM: 1; true"
     thread = once_running(fake, "vanish", remove=True)
     found = run(command, listener=listener)
     thread.join()
@@ -244,6 +244,26 @@ def test_an_answer_that_was_lost_makes_no_second_job(fake, tmp_path):
     assert (found.best_fom, (tmp_path / "runs").read_text()) == (1, "x\n")
 
 
+def test_an_answer_that_was_lost_runs_nothing_again_that_is_over(fake, tmp_path):
+    """The Job is asked for again and again, has long been there, ended, and its result is on disk."""
+    busy = {"match": "POST .*/jobs", "status": 503, "headers": {"Retry-After": "0.5"}, "times": 3}
+    fake.knobs(faults=[{"match": "POST .*/jobs", "lost": True}, busy])
+
+    def open_gate():
+        fake.wait_for(lambda: len(fake.requests("POST .*/jobs")) >= 5, "the second Job")
+        time.sleep(0.7)
+        (tmp_path / "gate").touch()
+
+    thread = threading.Thread(target=open_gate)
+    thread.start()
+    gate = until(tmp_path / "gate")
+    found = run(f"echo $HPO_TRIAL >> {tmp_path}/runs; [ $HPO_TRIAL = 1 ] || {gate}; echo FoM: 1; true", n_trials=2)
+    thread.join()
+    assert [record.result.attempts for record in found.trials] == [1, 1]
+    assert (tmp_path / "runs").read_text() == "1\n2\n"
+    assert fake.left() == {}
+
+
 @pytest.mark.parametrize("what", ["cut", "compact"])
 def test_a_watch_that_ends_goes_on(fake, tmp_path, what):
     """After a broken connection, and when its version is too old (410)."""
@@ -336,6 +356,15 @@ def test_a_log_whose_connection_breaks_is_whole(fake, tmp_path):
     thread.join()
     wanted = [f"line {number}" for number in range(300)]
     assert (found.directory / "output" / "1.1.out").read_text().splitlines() == [*wanted, *wanted, "FoM: 1"]
+
+
+def test_a_connection_that_hangs_after_the_end_is_given_up(fake):
+    """As it does when the node goes; the log is read anew then."""
+    fake.knobs(hanging_logs=True)
+    begun = time.monotonic()
+    found = run("echo one; sleep 0.5; echo FoM: 1; true", keep_output="all")
+    assert time.monotonic() - begun < 120
+    assert (found.directory / "output" / "1.1.out").read_text() == "one\nFoM: 1\n"
 
 
 def test_more_pods_than_followers(fake, tmp_path):

@@ -265,7 +265,7 @@ def test_a_result_that_was_not_recorded_is_not_lost(fake, driver, tmp_path):
 def test_jobs_are_deleted_once_their_results_are_on_disk(fake, tmp_path):
     """While the study goes on, several with one request."""
     gate = tmp_path / "gate"
-    command = f"[ $HPO_TRIAL -lt 6 ] || {waits_for(gate)}; echo FoM: 1; true"
+    command = f"[ $HPO_TRIAL -lt 6 ] || {{ {waits_for(gate)}; }}; echo FoM: 1; true"
 
     def open_gate():
         fake.wait_for(lambda: len(fake.requests("POST .*/jobs")) == 6, "the last Job")

@@ -202,12 +202,13 @@ class Clerk:
             work.garbage = tuple(self._garbage)[:_GARBAGE_AT_ONCE]
             for places in work.garbage:
                 del self._garbage[places]
+        work.creating = True
         self._ask(
             work,
             lambda: self._requests.create(
                 evaluation,
                 [path for places in work.garbage for path in places],
-                lambda: work.grace_s is None,
+                lambda: work.grace_s is None and work.verdict is None,
                 lambda words: self._tell(self._short_of_quota, work, words),
             ),
             self._created,
@@ -231,26 +232,30 @@ class Clerk:
             if work is not None:
                 del self._by_name[work.name]
                 self._take_garbage(work.garbage)
-                self._recorded.append(work.name)
+                work.forgotten = True
+                if not work.creating:  # Else it could be made once more, after it was deleted.
+                    self._recorded.append(work.name)
 
     def _created(self, work: Work, refusal: str) -> None:
+        work.creating = False
         if not refusal:
             work.created_s = time.monotonic()
-            if work.grace_s is not None:
-                self._terminate(work, work.grace_s)
-        elif work.verdict is None:
-            stopped = work.grace_s is not None
-            self._decide(work, Verdict(signal=signal.SIGKILL) if stopped else _could_not_start(refusal))
+        if work.forgotten:
+            self._recorded.append(work.name)
+        elif work.grace_s is not None:
+            self._terminate(work, work.grace_s)
+        elif refusal and work.verdict is None:
+            self._decide(work, _could_not_start(refusal))
 
     def _end(self, key: Key, grace_s: float) -> None:
         work = self._works.get(key)
         if work is not None and work.verdict is None and (work.grace_s is None or grace_s < work.grace_s):
             work.grace_s = grace_s
-            if work.created_s is not None:
+            if not work.creating:
                 self._terminate(work, grace_s)
 
     def _terminate(self, work: Work, grace_s: float) -> None:
-        self._ask(work, partial(self._requests.terminate, work.name, grace_s), self._terminated)
+        self._ask(work, partial(self._requests.terminate, work.name, grace_s, work.width), self._terminated)
 
     def _terminated(self, work: Work, pods: Sequence[Object]) -> None:
         self._seen(work, pods)
@@ -316,14 +321,14 @@ class Clerk:
 
     def _note_start(self, work: Work, pods: Sequence[Pod]) -> None:
         for pod in pods:
+            if pod.index == 0 and pod.over:
+                work.over.set()
             if pod.started and pod.index == 0 and not work.started:
                 work.started, work.garbage = True, ()
                 where = f"pod {pod.name}" + (f" on {pod.node}" if pod.node else "")
                 self._post(Started(work.evaluation.key, where))
                 follower = Follower(self._client, pod.name, work.feed, work.over, self._stop)
-                work.follower = self._followers.submit(self._follow, work, follower)
-            if pod.index == 0 and pod.over:
-                work.over.set()
+                work.follower, work.following = follower, self._followers.submit(self._follow, work, follower)
 
     def _follow(self, work: Work, follower: Follower) -> None:
         try:
@@ -340,12 +345,10 @@ class Clerk:
         """How it ended is known; once its log is whole, that is told."""
         work.verdict = found
         work.over.set()
-        follower = work.follower
-        if follower is None or work.log_done:
+        if work.following is None or work.log_done:
             self._finish(work)
-        elif follower.cancel():  # All followers were busy with others.
-            pod = next(pod.name for pod in work.pods.values() if pod.index == 0 and pod.started)
-            self._hands.submit(self._follow, work, Follower(self._client, pod, work.feed, work.over, self._stop))
+        elif work.follower is not None and work.following.cancel():  # All threads that follow were busy with others.
+            self._hands.submit(self._follow, work, work.follower)
 
     def _finish(self, work: Work) -> None:
         if not work.told and work.verdict is not None:
@@ -444,6 +447,8 @@ class Clerk:
             over, self._recorded = self._recorded[:_DELETED_AT_ONCE], self._recorded[_DELETED_AT_ONCE:]
             self._hands.submit(self._delete, over)
         for work in list(self._works.values()):
+            if work.follower is not None and work.over.is_set():
+                work.follower.hurry()
             if work.verdict is None and work.terminated and now_s - work.terminated_s > _LOST_S + (work.grace_s or 0):
                 names = ", ".join(pod.name for pod in work.pods.values() if not pod.over)
                 self._notice(f"gave up waiting for the end of {names}: the node does not answer")

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 _CLEARED_WITHIN_S = 30.0
 """How long a Job is waited for that deletes checkpoints at the end of a study."""
 _CLEARED_AT_ONCE = 500
+_CLOSED_WITHIN_S = 20.0
+"""How long a server that is away is waited for at the end of a study."""
 
 
 class K8sLauncher(Launcher):
@@ -147,7 +149,7 @@ class K8sLauncher(Launcher):
             if clerk is not None and requests is not None and requests.used:
                 client.go_on()
                 self._clear(requests, clerk.garbage)
-                left = sweep(client, self.study_id, 0.0, patience_s=20.0)[1]
+                left = sweep(client, self.study_id, 0.0, patience_s=min(_CLOSED_WITHIN_S, self.options.patience_s))[1]
                 if left:
                     warnings.warn(_left(left, self.study_id, client.namespace), stacklevel=2)
         except ApiError as error:

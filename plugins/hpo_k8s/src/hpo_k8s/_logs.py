@@ -7,12 +7,14 @@ import time
 from collections.abc import Callable
 
 from hpo_k8s._client import Client
-from hpo_k8s._connection import ApiError, Stopped
+from hpo_k8s._connection import ApiError, Stopped, Stream
 from hpo_k8s._jobs import CONTAINER
 
 _HEAD, _TAIL = 1024, 4096
 _SILENCE_S = 300.0
 """A connection that follows a log and brings nothing for so long is made anew."""
+_QUIET_S = 3.0
+"""The same, once the container has ended."""
 _REFUSED_S = 60.0
 """How long the log of a pod that is over is asked for while the server answers with errors."""
 
@@ -105,6 +107,14 @@ class Follower:
     def __init__(self, client: Client, pod: str, feed: Feed, over: threading.Event, stop: threading.Event) -> None:
         self._client, self._pod, self._feed, self._over, self._stop = client, pod, feed, over, stop
         self._path = client.path("pods", pod, "log")
+        self._following: Stream | None = None
+        self._heard_s = 0.0
+
+    def hurry(self) -> None:
+        """To be called now and then once the container has ended: a connection that brings no more is given up."""
+        stream = self._following
+        if stream is not None and time.monotonic() - self._heard_s > _QUIET_S:
+            stream.hang_up()
 
     def run(self) -> None:
         """Pass on the whole log; returns when the container has ended and its last word was passed on."""
@@ -145,7 +155,10 @@ class Follower:
             with self._client.stream(self._path, query, _SILENCE_S if follow else 60.0) as stream:
                 if stream.status == 204:
                     return False
+                self._heard_s = time.monotonic()
+                self._following = stream if follow else None
                 for chunk in stream:
+                    self._heard_s = time.monotonic()
                     reading.take(chunk)
         except Rotated:
             with self._client.stream(self._path, {"container": CONTAINER}, 60.0) as stream:
@@ -155,6 +168,8 @@ class Follower:
             if error.status == 400:
                 return False  # It waits to start, or never did.
             raise
+        finally:
+            self._following = None
         return True
 
     def _complete(self) -> bool:
