@@ -118,15 +118,14 @@ class K8sLauncher(Launcher):
         return [f"job {name}" for name in ended]
 
     def preview(self, evaluation: Evaluation) -> str:
-        import yaml  # type: ignore[import-untyped]
+        from hpo_k8s._yaml import as_yaml
 
         study_id = evaluation.environment.get("HPO_STUDY", "STUDY")
-        texts = [
-            yaml.safe_dump(made, sort_keys=False, allow_unicode=True, width=120)
-            for made in self._manifests(evaluation, study_id)
-        ]
-        head = f"# When it runs, all belongs to the ConfigMap {_manifest.anchor_name(study_id)}.\n"
-        return head + "---\n".join(texts)
+        made = self._manifests(evaluation, study_id)
+        if self.options.namespace:
+            for one in made:
+                one["metadata"]["namespace"] = self.options.namespace
+        return as_yaml(made, f"When it runs, all belongs to the ConfigMap {_manifest.anchor_name(study_id)}.")
 
     def _manifests(self, evaluation: Evaluation, study_id: str) -> list[Object]:
         """Everything that is made for one evaluation."""
