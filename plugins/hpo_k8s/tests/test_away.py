@@ -82,7 +82,7 @@ def study(tmp_path, cmd: str, **options) -> hpo.Study:
     return hpo.Study(space, evaluator, n_trials=6, seed=1, directory=tmp_path / "study", resume_if_exists=True)
 
 
-@pytest.mark.parametrize("how", ["refused", "503"])
+@pytest.mark.parametrize("how", ["refused", "503", "dropped"])
 def test_nothing_is_lost_while_it_is_away(fake, door, tmp_path, how):
     """What runs goes on and is recorded afterwards; nothing runs twice."""
 
@@ -90,14 +90,16 @@ def test_nothing_is_lost_while_it_is_away(fake, door, tmp_path, how):
         fake.wait_for(lambda: "Running" in dict(fake.pods()).values(), "a running pod")
         if how == "refused":
             door.shut()
+        elif how == "dropped":
+            fake.knobs(away=True)
         else:
             fake.knobs(faults=[{"match": ".", "status": 503, "times": 10_000}])
             fake.tell("cut")
         fake.wait_for(lambda: {phase for _, phase in fake.pods()} == {"Succeeded"}, "the end of what ran")
-        time.sleep(1.5)
+        time.sleep(0.5)
         if how == "refused":
             door.reopen()
-        fake.knobs(faults=[])
+        fake.knobs(faults=[], away=False)
 
     absence = threading.Thread(target=go_away)
     absence.start()

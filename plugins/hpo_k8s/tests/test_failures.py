@@ -66,7 +66,7 @@ def once_running(fake, what: str, **body) -> threading.Thread:
 
 def until(gate):
     """Shell text that waits for a file, but not for ever: a test that fails leaves nothing."""
-    return f"timeout 60 sh -c 'while [ ! -e {gate} ]; do sleep 0.02; done'"
+    return f"timeout 120 sh -c 'while [ ! -e {gate} ]; do sleep 0.02; done'"
 
 
 # The program's own end

@@ -85,7 +85,7 @@ def driver_pod(secure, account, tmp_path):
 
 
 def waits_for(gate) -> str:
-    return f"timeout 60 sh -c 'while [ ! -e {gate} ]; do sleep 0.05; done'; echo FoM: 1; true"
+    return f"timeout 120 sh -c 'while [ ! -e {gate} ]; do sleep 0.05; done'; echo FoM: 1; true"
 
 
 def _delete_job(cluster, name: str) -> None:

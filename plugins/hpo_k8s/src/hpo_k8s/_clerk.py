@@ -38,6 +38,8 @@ _GARBAGE_AT_ONCE = 50
 """Checkpoints that one evaluation deletes before it begins."""
 _SETTLES_WITHIN_S = 3.0
 """How long the state of a pod is waited for whose container has ended; one with sidecars may never have one."""
+_LAST_WORDS_S = 5.0
+"""How long the log of what we ended is asked for while nobody answers."""
 _PODLESS_S = 3.0
 """How long a Job may have no pod before the reason is asked for; and how often it is."""
 _REFUSED_S = 30.0
@@ -84,6 +86,7 @@ class Clerk:
         """Checkpoints to be deleted: the places where each may be."""
         self._withdrawn_s: float | None = None
         self._proven = False
+        self._last_words_s = min(_LAST_WORDS_S, options.patience_s)
         watch = Watch(
             client,
             selector(study_labels(study_id)),
@@ -251,6 +254,8 @@ class Clerk:
         work = self._works.get(key)
         if work is not None and work.verdict is None and (work.grace_s is None or grace_s < work.grace_s):
             work.grace_s = grace_s
+            if work.follower is not None:
+                work.follower.patience_s = self._last_words_s
             if not work.creating:
                 self._terminate(work, grace_s)
 
@@ -327,7 +332,8 @@ class Clerk:
                 work.started, work.garbage = True, ()
                 where = f"pod {pod.name}" + (f" on {pod.node}" if pod.node else "")
                 self._post(Started(work.evaluation.key, where))
-                follower = Follower(self._client, pod.name, work.feed, work.over, self._stop)
+                patience_s = self._options.patience_s if work.grace_s is None else self._last_words_s
+                follower = Follower(self._client, pod.name, work.feed, work.over, self._stop, patience_s)
                 work.follower, work.following = follower, self._followers.submit(self._follow, work, follower)
 
     def _follow(self, work: Work, follower: Follower) -> None:

@@ -102,9 +102,13 @@ class Follower:
         feed: takes the log.
         over: set once the pod's container has ended.
         stop: set when nobody wants the log any more.
+        patience_s: how long a server that is away is waited for once the container has ended.
     """
 
-    def __init__(self, client: Client, pod: str, feed: Feed, over: threading.Event, stop: threading.Event) -> None:
+    def __init__(
+        self, client: Client, pod: str, feed: Feed, over: threading.Event, stop: threading.Event, patience_s: float
+    ) -> None:
+        self.patience_s = patience_s
         self._client, self._pod, self._feed, self._over, self._stop = client, pod, feed, over, stop
         self._path = client.path("pods", pod, "log")
         self._following: Stream | None = None
@@ -137,10 +141,11 @@ class Follower:
                 if error.status == 404:
                     return
                 followed = False
-                if over and error.status and time.monotonic() - begun_s > _REFUSED_S:
+                patience_s = _REFUSED_S if error.status else self.patience_s
+                if over and time.monotonic() - begun_s > patience_s:
                     self._feed._notice(f"the log of pod {self._pod} cannot be had: {error}")
                     return
-                self._stop.wait(min(5.0, 0.2 * 2.0**tries))
+                self._stop.wait(min(5.0, 0.2 * 2.0 ** min(tries, 10)))
                 tries += 1
 
     def _pass(self, *, follow: bool) -> bool:
