@@ -122,6 +122,9 @@ class Kubelet:
     def kill(self):
         self._force.set()
         self._end()
+        process = self._process
+        if process is not None:
+            process.wait()
 
     def _end(self):
         """Kill everything that runs in the pod; its group at once, as what begins just now has no mark yet."""
