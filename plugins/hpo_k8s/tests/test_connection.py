@@ -131,11 +131,19 @@ def test_logs_that_are_odd_arrive_as_they_are(fake):
 def test_a_log_that_is_rotated_while_it_is_followed_is_whole(fake, tmp_path):
     """What a follower was connected for is never lost, and the end is read again where it stopped."""
     fake.knobs(rotate=20_000)
-    command = "i=0; while [ $i -lt 5000 ]; do echo line number $i; i=$((i+1)); done; sleep 0.5; echo FoM: 1; true"
-    found = run(command, keep_output="all")
+    gate = tmp_path / "gate"
+
+    def open_gate():
+        fake.wait_for(lambda: fake.tell("followers")["followers"], "a follower")
+        gate.touch()
+
+    thread = threading.Thread(target=open_gate)
+    thread.start()
+    count = "i=0; while [ $i -lt 5000 ]; do echo line number $i; i=$((i+1)); done"
+    found = run(f"{until(gate)}; {count}; echo FoM: 1; true", keep_output="all")
+    thread.join()
     output = (found.directory / "output" / "1.1.out").read_text().splitlines()
-    assert output[-1] == "FoM: 1"
-    assert len(output) > 1000
+    assert output == [*(f"line number {number}" for number in range(5000)), "FoM: 1"]
 
 
 def test_a_log_whose_connection_breaks_is_whole(fake, tmp_path):
@@ -143,7 +151,7 @@ def test_a_log_whose_connection_breaks_is_whole(fake, tmp_path):
     gate = tmp_path / "gate"
 
     def disturb():
-        fake.wait_for(lambda: fake.requests("follow=true"), "a follower")
+        fake.wait_for(lambda: fake.tell("followers")["followers"], "a follower")
         fake.knobs(away=True)
         time.sleep(0.5)
         fake.knobs(away=False)

@@ -137,6 +137,25 @@ def test_a_pod_that_vanished_with_its_node_is_tried_again(fake, listener):
     assert any("went away with its node" in notice for notice in listener.notices)
 
 
+def test_a_node_that_does_not_answer_any_more_is_given_up(fake, listener):
+    """Its pod was deleted in its name and stays, as nobody is there to end it; that is said in the end, too."""
+
+    def lose_node():
+        fake.wait_for(lambda: "Running" in dict(fake.pods()).values(), "a running pod")
+        fake.tell("vanish")
+        fake.tell("disrupt", reason="DeletionByTaintManager", message="node is unreachable", delete=True)
+
+    thread = threading.Thread(target=lose_node)
+    thread.start()
+    options = {"lost_timeout_s": 0.5, "template": {"spec": {"terminationGracePeriodSeconds": 1}}}
+    command = "[ $HPO_ATTEMPT -gt 1 ] || sleep 300; echo FoM: 1; true"
+    with pytest.warns(UserWarning, match="hpo-.*-1-1-.* may still be there"):
+        found = run(command, listener=listener, launcher_options=options)
+    thread.join()
+    assert (result(found).state, result(found).attempts) == (hpo.State.DONE, 2)
+    assert any("given up with its node node-1: node is unreachable" in notice for notice in listener.notices)
+
+
 # Set-ups that can't work
 
 

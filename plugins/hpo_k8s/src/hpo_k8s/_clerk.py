@@ -44,8 +44,6 @@ _PODLESS_S = 3.0
 """How long a Job may have no pod before the reason is asked for; and how often it is."""
 _REFUSED_S = 30.0
 """How long pods of a Job may be refused for another reason than a quota."""
-_LOST_S = 60.0
-"""How long a pod that was deleted may stay, beside its grace, before its node is taken for lost."""
 _QUOTA_AGAIN_S = 300.0
 """When slots are tried again for which a quota had no room."""
 
@@ -407,7 +405,7 @@ class Clerk:
                 self._give_up(work, _could_not_start(f"{words}; it is at {state or 'nothing yet'}"))
             elif pod.deleting and not pod.over:
                 work.deleting_s = work.deleting_s or now_s
-                if now_s - work.deleting_s > _LOST_S:
+                if now_s - work.deleting_s > self._options.lost_timeout_s + pod.grace_s:
                     words = f"pod {pod.name} was given up with its node {pod.node}: {pod.disrupted_by or 'deleted'}"
                     self._decide(work, Verdict(failure=Failure.NODE_LOST, message=words))
         if not pods and waited_s >= _PODLESS_S and now_s - work.looked_s >= _PODLESS_S:
@@ -455,7 +453,8 @@ class Clerk:
         for work in list(self._works.values()):
             if work.follower is not None and work.over.is_set():
                 work.follower.hurry()
-            if work.verdict is None and work.terminated and now_s - work.terminated_s > _LOST_S + (work.grace_s or 0):
+            too_long_s = self._options.lost_timeout_s + (work.grace_s or 0)
+            if work.verdict is None and work.terminated and now_s - work.terminated_s > too_long_s:
                 names = ", ".join(pod.name for pod in work.pods.values() if not pod.over)
                 self._notice(f"gave up waiting for the end of {names}: the node does not answer")
                 self._decide(work, work.because or Verdict(signal=signal.SIGKILL))

@@ -107,7 +107,7 @@ class K8sLauncher(Launcher):
         client = self._client or self._connect()
         spare = self._adopted if self._client is not None and study_id == self.study_id else ()
         try:
-            ended, left = sweep(client, study_id, grace_s, spare=spare)
+            ended, left = sweep(client, study_id, grace_s, spare=spare, lost_timeout_s=self.options.lost_timeout_s)
         except ApiError as error:
             raise LaunchError(f"what was left on the cluster can't be ended: {error}") from error
         finally:
@@ -148,7 +148,8 @@ class K8sLauncher(Launcher):
             if clerk is not None and requests is not None and requests.used:
                 client.go_on()
                 self._clear(requests, clerk.garbage)
-                left = sweep(client, self.study_id, 0.0, patience_s=min(_CLOSED_WITHIN_S, self.options.patience_s))[1]
+                patience_s, lost_timeout_s = min(_CLOSED_WITHIN_S, self.options.patience_s), self.options.lost_timeout_s
+                _, left = sweep(client, self.study_id, 0.0, patience_s=patience_s, lost_timeout_s=lost_timeout_s)
                 if left:
                     warnings.warn(_left(left, self.study_id, client.namespace), stacklevel=2)
         except ApiError as error:

@@ -27,6 +27,8 @@ class Log:
         self._data, self._limit, self._start = bytearray(), limit, 0
         self._changed = threading.Condition()
         self._closed = False
+        self.followers = 0
+        """How many have begun to follow it."""
 
     def write(self, data):
         with self._changed:
@@ -47,6 +49,7 @@ class Log:
     def follow(self, gone, *, hangs=False):
         with self._changed:
             place = self._start
+            self.followers += 1
         while True:
             with self._changed:
                 while place == len(self._data) and (hangs or not self._closed) and not gone():

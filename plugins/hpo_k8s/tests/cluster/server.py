@@ -422,6 +422,9 @@ class Handler(BaseHTTPRequestHandler):
                 answer = {kind: json.loads(json.dumps(store.all(kind))) for kind in KINDS}
         elif what == "requests":
             answer = {"requests": list(cluster.requests)}
+        elif what == "followers":
+            with store.lock:
+                answer = {"followers": sum(one.log.followers for one in cluster.controllers.kubelets.values())}
         elif what == "compact":
             store.compact()
         elif what == "cut":
