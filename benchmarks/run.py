@@ -53,6 +53,7 @@ PARTS = {
     "scale": Part("a simulated cluster of 10,000 nodes", "", "--trials 50000"),
     "search": Part("how good the searches are", "", "--seeds 1 --parts polynomial --tpe-budget 64", peers=True),
     "slurm": Part("job steps and pilots on a cluster that is there"),
+    "k8s": Part("Jobs on the fake cluster of hpo-k8s's tests", "--evaluations 1000", "--evaluations 100"),
 }
 
 

@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-BLOCK = re.compile(r"^```(\{code-block\} \w+|console)\n(?::caption: (`[^\n]+)\n)?(.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^```(\{code-block\} \w+|console)\n(?::caption: ([^\n]+)\n)?(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 class Reader:
@@ -33,6 +33,7 @@ class Reader:
                     self.run(command, answer)
 
     def write(self, caption: str, text: str) -> None:
+        assert caption.startswith("`"), f"the caption {caption} would not be shown as it is: put backticks around names"
         name, _, above = caption.replace("`", "").partition(", above ")
         path = self.folder / name
         if above:

@@ -100,6 +100,10 @@ class Backend:
     def _faults(self, method: str) -> AbstractContextManager[None]:
         return faults_of(f"workload manager '{self.manager.name}' failed in {method}")
 
+    def preview(self) -> str:
+        """The command that would ask for nodes; see `WorkloadManager.preview`."""
+        return self.manager.preview(attrs.evolve(self.request, name="hpo-STUDY"))
+
     def begin(self, study_id: str) -> EventLoop:
         """Start or join the allocation for a study; everything is posted to the loop that is returned.
 

@@ -211,6 +211,17 @@ class WorkloadManager(Plugin):
         """The clock and the place for events that a study on this allocation uses."""
         return RealEventLoop()
 
+    def preview(self, request: AllocationRequest) -> str:
+        """The command that would ask for nodes, as exactly as it is known before, for ``--dry-run``; runs nothing.
+
+        Returns:
+            the command; empty where there is none.
+
+        Raises:
+            AllocationError: the request can't be one.
+        """
+        return ""
+
     @abstractmethod
     def acquire(self, request: AllocationRequest, events: EventLoop) -> None:
         """Ask for nodes and return at once.

@@ -94,7 +94,7 @@ class Fake:
     def requests(self, pattern: str = "") -> list[str]:
         return [line for line in self.tell("requests")["requests"] if re.search(pattern, line)]
 
-    def wait_for(self, condition: Callable[[], object], what: str, limit_s: float = 30.0) -> None:
+    def wait_for(self, condition: Callable[[], object], what: str, limit_s: float = 60.0) -> None:
         until = time.monotonic() + limit_s
         while not condition():
             assert time.monotonic() < until, f"{what}: not within {limit_s:g} s; pods: {self.pods()}"

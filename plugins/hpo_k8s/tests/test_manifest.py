@@ -1,6 +1,9 @@
 """What Kubernetes is given, and what is made of what it says: pure functions."""
 
 import json
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import attrs
@@ -191,3 +194,101 @@ def test_a_log_whose_beginning_is_gone_goes_on_where_it_stopped():
     assert notices == []
     feed.rebase(b"nine\n", "p")
     assert "some output is lost" in notices[0]
+
+
+# The same options everywhere, and what a dry run prints
+
+TOML = """
+command = "true"
+n_trials = 2
+seed = 5
+workload_manager = "k8s"
+workload_image = "lab/any:1"
+nodes = 2
+
+[params]
+"--x" = { range = [0.0, 1.0], default = 0.5 }
+
+[launcher_options]
+"""
+OPTIONS = {
+    "namespace": "hpo",
+    "service_account": "runner",
+    "cpu": "2",
+    "cpu_limit": "4",
+    "memory": "1Gi",
+    "memory_limit": "2Gi",
+    "gpus": 1,
+    "gpu_resource": "example.com/gpu",
+    "node_selector": {"disk": "ssd"},
+    "tolerations": ["gpu=yes:NoSchedule"],
+    "env": {"A": "1"},
+    "secrets": {"TOKEN": "mine/key"},
+    "claims": {"data": "/data"},
+    "pull_policy": "Always",
+    "pull_secrets": ["registry"],
+    "template": {"spec": {"priorityClassName": "low"}},
+    "deadline_s": 100.0,
+    "keep_s": 200.0,
+}
+
+
+def as_toml(value) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{json.dumps(key)} = {as_toml(item)}" for key, item in value.items()) + "}"
+    return "[" + ", ".join(map(as_toml, value)) + "]" if isinstance(value, list) else json.dumps(value)
+
+
+def dry_run(*words: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "hpo_core", "run", "--dry-run", *words], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def documents(text: str) -> list[dict]:
+    """Manifests without what each study has for itself."""
+    study_id = re.search(r"hpo-core/study: (\S+)", text)[1]
+    text = re.sub(r"/\S*/STUDY", "STUDY", text.replace(study_id, "ID"))
+    return [found for found in yaml.safe_load_all(text) if found is not None]
+
+
+def test_options_are_the_same_in_python_in_a_file_and_on_the_command_line(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    evaluator = hpo.Evaluator(
+        "true", workload_manager="k8s", workload_image="lab/any:1", nodes=2, launcher_options=OPTIONS
+    )
+    with hpo.Study(hpo.Params([["--x", 0.5, (0.0, 1.0)]]), evaluator, n_trials=2, seed=5) as study:
+        python = documents("\n".join(study.plan(2)))
+    lines = [f"{key} = {as_toml(value)}" for key, value in OPTIONS.items()]
+    Path("whole.toml").write_text(TOML + "\n".join(lines))
+    Path("bare.toml").write_text(TOML)
+    options = [word for line in lines for word in ("--set", f"launcher_options.{line}")]
+    assert documents(dry_run("whole.toml")) == documents(dry_run("bare.toml", *options)) == python
+    assert [one["kind"] for one in python] == ["ConfigMap", "Job"] * 2
+    assert {one["metadata"]["namespace"] for one in python} == {"hpo"}
+
+
+def test_what_a_dry_run_prints_can_be_applied(fake, tmp_path, monkeypatch):
+    """By anybody, as it is; and runs then."""
+    monkeypatch.chdir(tmp_path)
+    Path("source").mkdir()
+    Path("source/train.sh").write_text("echo $$ > $HPO_TRIAL.ran; echo x >> " + str(tmp_path / "runs") + "\n")
+    words = [
+        "--param=--x=0:1",
+        "--workload-manager=k8s",
+        "--workload-image=lab/any:1",
+        "--src-path=source",
+        "--trials=2",
+    ]
+    places = {"ConfigMap": "/api/v1/namespaces/hpo/configmaps", "Job": "/apis/batch/v1/namespaces/hpo/jobs"}
+    made = set()
+    for one in filter(None, yaml.safe_load_all(dry_run(*words, "--", "sh", "train.sh"))):
+        name = (one["kind"], one["metadata"]["name"])
+        if name not in made:
+            made.add(name)
+            fake.ask("POST", places[one["kind"]] + "?fieldValidation=Strict", one)
+    assert len(made) == 4
+    fake.wait_for(lambda: [phase for _, phase in fake.pods()] == ["Succeeded"] * 2, "the end of both pods")
+    assert (tmp_path / "runs").read_text() == "x\n" * 2

@@ -162,7 +162,13 @@ def test_jobs_end_as_recorded(busy, job):
 
 
 def _pod_name(fake, job: str) -> str:
-    return next(name for name, _ in fake.pods() if name.startswith(f"{job}-"))
+    """The name of a Job's pod, once there is one."""
+    fake.wait_for(lambda: _names(fake, job), f"a pod of job {job}")
+    return _names(fake, job)[0]
+
+
+def _names(fake, job: str) -> list[str]:
+    return [name for name, _ in fake.pods() if name.startswith(f"{job}-")]
 
 
 @pytest.mark.parametrize(
@@ -272,22 +278,25 @@ def test_changes_come_as_recorded(fake):
             fake.wait_for(lambda: "Running" in dict(fake.pods()).get(_pod_name(fake, "del"), ""), "a running pod")
             version = ask(fake, "GET", "/api/v1/namespaces/hpo/pods")[2]["metadata"]["resourceVersion"]
             ask(fake, "DELETE", "/apis/batch/v1/namespaces/hpo/jobs/del?propagationPolicy=Background")
-        seen = _watched(fake, version, name)
         expected = [_change(event) for event in recorded["stream"] if _is_of(event, name)]
         expected = [one for place, one in enumerate(expected) if place == 0 or one != expected[place - 1]]
         if name == "del":
             expected = expected[1:]
-        assert seen == expected
+        assert _watched(fake, version, name, len(expected)) == expected
 
 
-def _watched(fake, version: str, name: str) -> list[tuple]:
-    query = f"watch=true&resourceVersion={version}&timeoutSeconds=3&labelSelector={quote(f'hpo/eval in ({name})')}"
+def _watched(fake, version: str, name: str, count: int) -> list[tuple]:
+    """The first changes, so many of them, without repetitions."""
+    query = f"watch=true&resourceVersion={version}&timeoutSeconds=60&labelSelector={quote(f'hpo/eval in ({name})')}"
     request = urllib.request.Request(
         f"{fake.address}/api/v1/namespaces/hpo/pods?{query}", headers={"Authorization": "Bearer secret-token"}
     )
+    found: list[tuple] = []
     with urllib.request.urlopen(request, timeout=30) as answer:
-        found = [_change(json.loads(line)) for line in answer]
-    return [one for place, one in enumerate(found) if place == 0 or one != found[place - 1]]
+        while len(found) < count and (line := answer.readline()):
+            change = _change(json.loads(line))
+            found += [change] if found[-1:] != [change] else []
+    return found
 
 
 def _is_of(event: dict[str, Any], name: str) -> bool:

@@ -154,28 +154,6 @@ def test_one_of_several_pods_that_fails_fails_the_evaluation(fake):
     assert [(result.failure, result.exit_code) for result in results(found)] == [(hpo.Failure.EXIT_CODE, 7)]
 
 
-def test_an_api_server_that_is_away_for_a_while_is_waited_for(fake, tmp_path):
-    """Nothing is lost, nothing runs twice."""
-    command = f"echo x >> {tmp_path}/runs; sleep 0.5; echo FoM: 1; true"
-    found = study(command, n_trials=6, nodes=2)
-
-    def go_away():
-        fake.wait_for(lambda: fake.pods(), "the first pod")
-        fake.knobs(away=True)
-        time.sleep(2.0)
-        fake.knobs(away=False)
-
-    absence = threading.Thread(target=go_away)
-    absence.start()
-    found.optimize()
-    absence.join()
-    found.evaluator.close()
-    found.close()
-    assert [result.state for result in results(found)] == [hpo.State.DONE] * 6
-    assert (tmp_path / "runs").read_text() == "x\n" * 6
-    assert fake.left() == {}
-
-
 # Drivers that are ended
 
 DRIVER = """
@@ -208,7 +186,7 @@ def driver(tmp_path, fake):
 
 
 def waits_for(gate: Path) -> str:
-    return f"echo x >> {gate}.runs; timeout 60 sh -c 'while [ ! -e {gate} ]; do sleep 0.05; done'; echo FoM: 1; true"
+    return f"echo x >> {gate}.runs; timeout 120 sh -c 'while [ ! -e {gate} ]; do sleep 0.05; done'; echo FoM: 1; true"
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
@@ -219,7 +197,7 @@ def test_a_driver_that_is_told_to_stop_leaves_nothing(fake, driver, sent, tmp_pa
     if sent is signal.SIGINT:
         time.sleep(0.2)
         process.send_signal(sent)
-    process.communicate(timeout=60)
+    process.communicate(timeout=120)
     assert fake.left() == {}
 
 
@@ -235,7 +213,7 @@ def test_what_a_killed_driver_left_is_adopted(fake, driver, tmp_path):
     fake.wait_for(lambda: len(fake.requests("watch=true")) >= 2, "the second driver's watch")
     assert fake.pods() == pods
     gate.touch()
-    _, err = second.communicate(timeout=60)
+    _, err = second.communicate(timeout=120)
     assert second.returncode == 0, err
     assert (tmp_path / "gate.runs").read_text() == "x\n" * 4
     records = [json.loads(line) for line in (tmp_path / "study" / "journal.jsonl").read_text().splitlines()]
@@ -254,7 +232,7 @@ def test_a_result_that_was_not_recorded_is_not_lost(fake, driver, tmp_path):
     first.kill()
     first.communicate()
     second = driver(waits_for(gate))
-    _, err = second.communicate(timeout=60)
+    _, err = second.communicate(timeout=120)
     assert second.returncode == 0, err
     assert (tmp_path / "gate.runs").read_text() == "x\n" * 4
     records = [json.loads(line) for line in (tmp_path / "study" / "journal.jsonl").read_text().splitlines()]
@@ -265,7 +243,7 @@ def test_a_result_that_was_not_recorded_is_not_lost(fake, driver, tmp_path):
 def test_jobs_are_deleted_once_their_results_are_on_disk(fake, tmp_path):
     """While the study goes on, several with one request."""
     gate = tmp_path / "gate"
-    command = f"[ $HPO_TRIAL -lt 6 ] || {waits_for(gate)}; echo FoM: 1; true"
+    command = f"[ $HPO_TRIAL -lt 6 ] || {{ {waits_for(gate)}; }}; echo FoM: 1; true"
 
     def open_gate():
         fake.wait_for(lambda: len(fake.requests("POST .*/jobs")) == 6, "the last Job")
@@ -286,7 +264,7 @@ def test_what_a_killed_driver_left_is_cleaned(fake, driver, tmp_path):
     first.kill()
     first.communicate()
     words = [sys.executable, "-m", "hpo_core", "clean", str(tmp_path / "study")]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("ended job hpo-") == 2
     assert fake.left() == {}

@@ -38,12 +38,12 @@ _GARBAGE_AT_ONCE = 50
 """Checkpoints that one evaluation deletes before it begins."""
 _SETTLES_WITHIN_S = 3.0
 """How long the state of a pod is waited for whose container has ended; one with sidecars may never have one."""
+_LAST_WORDS_S = 5.0
+"""How long the log of what we ended is asked for while nobody answers."""
 _PODLESS_S = 3.0
 """How long a Job may have no pod before the reason is asked for; and how often it is."""
 _REFUSED_S = 30.0
 """How long pods of a Job may be refused for another reason than a quota."""
-_LOST_S = 60.0
-"""How long a pod that was deleted may stay, beside its grace, before its node is taken for lost."""
 _QUOTA_AGAIN_S = 300.0
 """When slots are tried again for which a quota had no room."""
 
@@ -84,6 +84,7 @@ class Clerk:
         """Checkpoints to be deleted: the places where each may be."""
         self._withdrawn_s: float | None = None
         self._proven = False
+        self._last_words_s = min(_LAST_WORDS_S, options.patience_s)
         watch = Watch(
             client,
             selector(study_labels(study_id)),
@@ -202,12 +203,13 @@ class Clerk:
             work.garbage = tuple(self._garbage)[:_GARBAGE_AT_ONCE]
             for places in work.garbage:
                 del self._garbage[places]
+        work.creating = True
         self._ask(
             work,
             lambda: self._requests.create(
                 evaluation,
                 [path for places in work.garbage for path in places],
-                lambda: work.grace_s is None,
+                lambda: work.grace_s is None and work.verdict is None,
                 lambda words: self._tell(self._short_of_quota, work, words),
             ),
             self._created,
@@ -231,26 +233,32 @@ class Clerk:
             if work is not None:
                 del self._by_name[work.name]
                 self._take_garbage(work.garbage)
-                self._recorded.append(work.name)
+                work.forgotten = True
+                if not work.creating:  # Else it could be made once more, after it was deleted.
+                    self._recorded.append(work.name)
 
     def _created(self, work: Work, refusal: str) -> None:
+        work.creating = False
         if not refusal:
             work.created_s = time.monotonic()
-            if work.grace_s is not None:
-                self._terminate(work, work.grace_s)
-        elif work.verdict is None:
-            stopped = work.grace_s is not None
-            self._decide(work, Verdict(signal=signal.SIGKILL) if stopped else _could_not_start(refusal))
+        if work.forgotten:
+            self._recorded.append(work.name)
+        elif work.grace_s is not None:
+            self._terminate(work, work.grace_s)
+        elif refusal and work.verdict is None:
+            self._decide(work, _could_not_start(refusal))
 
     def _end(self, key: Key, grace_s: float) -> None:
         work = self._works.get(key)
         if work is not None and work.verdict is None and (work.grace_s is None or grace_s < work.grace_s):
             work.grace_s = grace_s
-            if work.created_s is not None:
+            if work.follower is not None:
+                work.follower.patience_s = self._last_words_s
+            if not work.creating:
                 self._terminate(work, grace_s)
 
     def _terminate(self, work: Work, grace_s: float) -> None:
-        self._ask(work, partial(self._requests.terminate, work.name, grace_s), self._terminated)
+        self._ask(work, partial(self._requests.terminate, work.name, grace_s, work.width), self._terminated)
 
     def _terminated(self, work: Work, pods: Sequence[Object]) -> None:
         self._seen(work, pods)
@@ -316,14 +324,15 @@ class Clerk:
 
     def _note_start(self, work: Work, pods: Sequence[Pod]) -> None:
         for pod in pods:
+            if pod.index == 0 and pod.over:
+                work.over.set()
             if pod.started and pod.index == 0 and not work.started:
                 work.started, work.garbage = True, ()
                 where = f"pod {pod.name}" + (f" on {pod.node}" if pod.node else "")
                 self._post(Started(work.evaluation.key, where))
-                follower = Follower(self._client, pod.name, work.feed, work.over, self._stop)
-                work.follower = self._followers.submit(self._follow, work, follower)
-            if pod.index == 0 and pod.over:
-                work.over.set()
+                patience_s = self._options.patience_s if work.grace_s is None else self._last_words_s
+                follower = Follower(self._client, pod.name, work.feed, work.over, self._stop, patience_s)
+                work.follower, work.following = follower, self._followers.submit(self._follow, work, follower)
 
     def _follow(self, work: Work, follower: Follower) -> None:
         try:
@@ -340,12 +349,10 @@ class Clerk:
         """How it ended is known; once its log is whole, that is told."""
         work.verdict = found
         work.over.set()
-        follower = work.follower
-        if follower is None or work.log_done:
+        if work.following is None or work.log_done:
             self._finish(work)
-        elif follower.cancel():  # All followers were busy with others.
-            pod = next(pod.name for pod in work.pods.values() if pod.index == 0 and pod.started)
-            self._hands.submit(self._follow, work, Follower(self._client, pod, work.feed, work.over, self._stop))
+        elif work.follower is not None and work.following.cancel():  # All threads that follow were busy with others.
+            self._hands.submit(self._follow, work, work.follower)
 
     def _finish(self, work: Work) -> None:
         if not work.told and work.verdict is not None:
@@ -398,7 +405,7 @@ class Clerk:
                 self._give_up(work, _could_not_start(f"{words}; it is at {state or 'nothing yet'}"))
             elif pod.deleting and not pod.over:
                 work.deleting_s = work.deleting_s or now_s
-                if now_s - work.deleting_s > _LOST_S:
+                if now_s - work.deleting_s > self._options.lost_timeout_s + pod.grace_s:
                     words = f"pod {pod.name} was given up with its node {pod.node}: {pod.disrupted_by or 'deleted'}"
                     self._decide(work, Verdict(failure=Failure.NODE_LOST, message=words))
         if not pods and waited_s >= _PODLESS_S and now_s - work.looked_s >= _PODLESS_S:
@@ -444,7 +451,10 @@ class Clerk:
             over, self._recorded = self._recorded[:_DELETED_AT_ONCE], self._recorded[_DELETED_AT_ONCE:]
             self._hands.submit(self._delete, over)
         for work in list(self._works.values()):
-            if work.verdict is None and work.terminated and now_s - work.terminated_s > _LOST_S + (work.grace_s or 0):
+            if work.follower is not None and work.over.is_set():
+                work.follower.hurry()
+            too_long_s = self._options.lost_timeout_s + (work.grace_s or 0)
+            if work.verdict is None and work.terminated and now_s - work.terminated_s > too_long_s:
                 names = ", ".join(pod.name for pod in work.pods.values() if not pod.over)
                 self._notice(f"gave up waiting for the end of {names}: the node does not answer")
                 self._decide(work, work.because or Verdict(signal=signal.SIGKILL))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from urllib.parse import quote
 
 from attrs import frozen
@@ -25,10 +25,12 @@ class Patience:
     Attributes:
         away_s: while nobody answers, or a server that is away or busy says so.
         failing_s: while the server answers with a fault of its own.
+        wanted: asked before each repetition whether that still makes sense.
     """
 
     away_s: float = 900.0
     failing_s: float = 120.0
+    wanted: Callable[[], bool] = lambda: True
 
 
 IMPATIENT = Patience(0.0, 0.0)
@@ -40,6 +42,10 @@ class Client:
     Args:
         context, kubeconfig, account, connections: as for a `Connection`.
         namespace: empty: the context's, or the pod's own, or ``default``.
+        patience: with requests that name no other.
+
+    Attributes:
+        namespace: in which everything is.
         patience: with requests that name no other.
 
     Raises:
@@ -57,7 +63,7 @@ class Client:
         patience: Patience | None = None,
     ) -> None:
         self._connection = Connection(context, kubeconfig, account, connections)
-        self._patience = patience or Patience()
+        self.patience = patience or Patience()
         self.namespace = namespace or self._connection.namespace or "default"
 
     @property
@@ -131,7 +137,7 @@ class Client:
             ApiError: it was refused, or nobody answered for too long.
             Stopped: `close` was called meanwhile.
         """
-        patience = patience or self._patience
+        patience = patience or self.patience
         begun_s, tries = time.monotonic(), 0
         while True:
             try:
@@ -144,6 +150,8 @@ class Client:
                 if not error.passing or time.monotonic() - begun_s > patience_s:
                     raise
                 self._back_off(error, tries)
+                if not patience.wanted():
+                    raise
             tries += 1
 
     def stream(self, path: str, query: Mapping[str, str], read_s: float) -> Stream:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 _CLEARED_WITHIN_S = 30.0
 """How long a Job is waited for that deletes checkpoints at the end of a study."""
 _CLEARED_AT_ONCE = 500
+_CLOSED_WITHIN_S = 20.0
+"""How long a server that is away is waited for at the end of a study."""
 
 
 class K8sLauncher(Launcher):
@@ -105,7 +107,7 @@ class K8sLauncher(Launcher):
         client = self._client or self._connect()
         spare = self._adopted if self._client is not None and study_id == self.study_id else ()
         try:
-            ended, left = sweep(client, study_id, grace_s, spare=spare)
+            ended, left = sweep(client, study_id, grace_s, spare=spare, lost_timeout_s=self.options.lost_timeout_s)
         except ApiError as error:
             raise LaunchError(f"what was left on the cluster can't be ended: {error}") from error
         finally:
@@ -116,15 +118,14 @@ class K8sLauncher(Launcher):
         return [f"job {name}" for name in ended]
 
     def preview(self, evaluation: Evaluation) -> str:
-        import yaml  # type: ignore[import-untyped]
+        from hpo_k8s._yaml import as_yaml
 
         study_id = evaluation.environment.get("HPO_STUDY", "STUDY")
-        texts = [
-            yaml.safe_dump(made, sort_keys=False, allow_unicode=True, width=120)
-            for made in self._manifests(evaluation, study_id)
-        ]
-        head = f"# When it runs, all belongs to the ConfigMap {_manifest.anchor_name(study_id)}.\n"
-        return head + "---\n".join(texts)
+        made = self._manifests(evaluation, study_id)
+        if self.options.namespace:
+            for one in made:
+                one["metadata"]["namespace"] = self.options.namespace
+        return as_yaml(made, f"When it runs, all belongs to the ConfigMap {_manifest.anchor_name(study_id)}.")
 
     def _manifests(self, evaluation: Evaluation, study_id: str) -> list[Object]:
         """Everything that is made for one evaluation."""
@@ -147,7 +148,8 @@ class K8sLauncher(Launcher):
             if clerk is not None and requests is not None and requests.used:
                 client.go_on()
                 self._clear(requests, clerk.garbage)
-                left = sweep(client, self.study_id, 0.0, patience_s=20.0)[1]
+                patience_s, lost_timeout_s = min(_CLOSED_WITHIN_S, self.options.patience_s), self.options.lost_timeout_s
+                _, left = sweep(client, self.study_id, 0.0, patience_s=patience_s, lost_timeout_s=lost_timeout_s)
                 if left:
                     warnings.warn(_left(left, self.study_id, client.namespace), stacklevel=2)
         except ApiError as error:

@@ -7,12 +7,14 @@ import time
 from collections.abc import Callable
 
 from hpo_k8s._client import Client
-from hpo_k8s._connection import ApiError, Stopped
+from hpo_k8s._connection import ApiError, Stopped, Stream
 from hpo_k8s._jobs import CONTAINER
 
 _HEAD, _TAIL = 1024, 4096
 _SILENCE_S = 300.0
 """A connection that follows a log and brings nothing for so long is made anew."""
+_QUIET_S = 3.0
+"""The same, once the container has ended."""
 _REFUSED_S = 60.0
 """How long the log of a pod that is over is asked for while the server answers with errors."""
 
@@ -100,11 +102,23 @@ class Follower:
         feed: takes the log.
         over: set once the pod's container has ended.
         stop: set when nobody wants the log any more.
+        patience_s: how long a server that is away is waited for once the container has ended.
     """
 
-    def __init__(self, client: Client, pod: str, feed: Feed, over: threading.Event, stop: threading.Event) -> None:
+    def __init__(
+        self, client: Client, pod: str, feed: Feed, over: threading.Event, stop: threading.Event, patience_s: float
+    ) -> None:
+        self.patience_s = patience_s
         self._client, self._pod, self._feed, self._over, self._stop = client, pod, feed, over, stop
         self._path = client.path("pods", pod, "log")
+        self._following: Stream | None = None
+        self._heard_s = 0.0
+
+    def hurry(self) -> None:
+        """To be called now and then once the container has ended: a connection that brings no more is given up."""
+        stream = self._following
+        if stream is not None and time.monotonic() - self._heard_s > _QUIET_S:
+            stream.hang_up()
 
     def run(self) -> None:
         """Pass on the whole log; returns when the container has ended and its last word was passed on."""
@@ -127,10 +141,11 @@ class Follower:
                 if error.status == 404:
                     return
                 followed = False
-                if over and error.status and time.monotonic() - begun_s > _REFUSED_S:
+                patience_s = _REFUSED_S if error.status else self.patience_s
+                if over and time.monotonic() - begun_s > patience_s:
                     self._feed._notice(f"the log of pod {self._pod} cannot be had: {error}")
                     return
-                self._stop.wait(min(5.0, 0.2 * 2.0**tries))
+                self._stop.wait(min(5.0, 0.2 * 2.0 ** min(tries, 10)))
                 tries += 1
 
     def _pass(self, *, follow: bool) -> bool:
@@ -145,7 +160,10 @@ class Follower:
             with self._client.stream(self._path, query, _SILENCE_S if follow else 60.0) as stream:
                 if stream.status == 204:
                     return False
+                self._heard_s = time.monotonic()
+                self._following = stream if follow else None
                 for chunk in stream:
+                    self._heard_s = time.monotonic()
                     reading.take(chunk)
         except Rotated:
             with self._client.stream(self._path, {"container": CONTAINER}, 60.0) as stream:
@@ -155,6 +173,8 @@ class Follower:
             if error.status == 400:
                 return False  # It waits to start, or never did.
             raise
+        finally:
+            self._following = None
         return True
 
     def _complete(self) -> bool:

@@ -102,6 +102,8 @@ class K8sOptions:
             add to; the container called ``main`` (or its only one) is ours. What is unknown to the server is an error.
         pending_timeout_s: seconds that a pod may wait for a node, a volume or an image; then the study stops.
         image_timeout_s: seconds that an image may fail to be pulled; then the study stops.
+        lost_timeout_s: seconds that a pod which somebody deleted may take to end, beside its grace; then its node is
+            taken for lost, and the evaluation is tried again.
         deadline_s: seconds after which Kubernetes ends a pod, whatever became of the driver.
         keep_s: seconds after which Kubernetes deletes a Job that is over, whatever became of the driver.
         followers: logs that are followed at the same time; those of other pods are read when they have ended.
@@ -132,6 +134,7 @@ class K8sOptions:
     template: dict[str, Any] | str = ""
     pending_timeout_s: float = field(default=600.0, validator=validators.ge(0))
     image_timeout_s: float = field(default=60.0, validator=validators.ge(0))
+    lost_timeout_s: float = field(default=60.0, validator=validators.ge(0))
     deadline_s: float = field(default=7 * 86400.0, validator=validators.ge(1))
     keep_s: float = field(default=86400.0, validator=validators.ge(60))
     followers: int = field(default=32, validator=validators.ge(1))

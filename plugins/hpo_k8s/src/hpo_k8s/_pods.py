@@ -58,6 +58,7 @@ class Pod:
         ended: whether our container has ended, or never will run.
         settled: whether the pod as a whole has: nothing is added to its state after that.
         deleting: whether somebody deleted it.
+        grace_s: what it was given then.
         gone: whether there is no such pod any more.
         exit_code: of our container.
         reason, message: of our container's end or waiting.
@@ -76,6 +77,7 @@ class Pod:
     ended: bool = False
     settled: bool = False
     deleting: bool = False
+    grace_s: float = 0.0
     gone: bool = False
     exit_code: int | None = None
     reason: str = ""
@@ -130,6 +132,7 @@ def read(pod: Object, evaluation_label: str) -> Pod:
         ended=ended is not None or settled,
         settled=settled,
         deleting="deletionTimestamp" in metadata,
+        grace_s=float(metadata.get("deletionGracePeriodSeconds") or 0),
         exit_code=None if ended is None else ended.get("exitCode"),
         reason=detail.get("reason", ""),
         message=detail.get("message", ""),

@@ -7,6 +7,8 @@ import threading
 import time
 from collections.abc import Callable, Collection, Sequence
 
+import attrs
+
 from hpo_core import Evaluation
 from hpo_k8s import _manifest
 from hpo_k8s._access import rules
@@ -20,8 +22,8 @@ from hpo_k8s._sweep import end_pod, is_finished
 
 AGAIN_S = 3.0
 """When a Job is asked for again that a quota refused."""
-_ENDING = Patience(60.0, 60.0)
-"""With requests that end something: nobody waits for the end of all patience to stop a study."""
+_ENDING_S = 30.0
+"""Patience with requests that end something: nobody waits for the end of all patience to stop a study."""
 
 
 class Requests:
@@ -43,6 +45,8 @@ class Requests:
     ) -> None:
         self._client, self._study_id, self._jobs, self._layout = client, study_id, jobs, layout
         self._notice = notice
+        ending_s = min(_ENDING_S, client.patience.away_s)
+        self._ending = Patience(ending_s, ending_s)
         self._making = threading.Lock()
         self._anchor: Object | None = None
         self._made: set[str] = set()
@@ -69,11 +73,12 @@ class Requests:
             nothing, or why it could not be made.
         """
         try:
-            owner = self._ensure_study(wide=len(evaluation.slots) > 1)
+            patience = attrs.evolve(self._client.patience, wanted=wanted)
+            owner = self._ensure_study(patience, wide=len(evaluation.slots) > 1)
             job = self._jobs.job(evaluation, owner, garbage)
             while wanted():
                 try:
-                    if self._create_once(job, evaluation):
+                    if self._create_once(job, evaluation, patience):
                         return ""
                 except ApiError as error:
                     if error.status != 403 or "exceeded quota" not in str(error):
@@ -86,10 +91,10 @@ class Requests:
             return self._explain(error)
         return "it is not wanted any more"
 
-    def _create_once(self, job: Object, evaluation: Evaluation) -> bool:
+    def _create_once(self, job: Object, evaluation: Evaluation, patience: Patience) -> bool:
         """Make a Job, whose name tells it from all others: to ask twice makes one."""
         try:
-            self._client.create("jobs", job)
+            self._client.create("jobs", job, patience)
         except ApiError as error:
             if error.status != 409:
                 raise
@@ -107,7 +112,7 @@ class Requests:
         jobs = {job["metadata"]["name"]: job for job in self._client.all("jobs", query, patience=patience)[0]}
         if not jobs:
             return []
-        self._ensure_study(wide=False)
+        self._ensure_study(patience, wide=False)
         pods = {
             (pod["metadata"].get("labels") or {}).get(EVALUATION)
             for pod in self._client.all("pods", query, patience=patience)[0]
@@ -122,15 +127,15 @@ class Requests:
         self.used = True
         return found
 
-    def terminate(self, name: str, grace_s: float) -> list[Object]:
-        """End the pods of a Job; gives those that there were."""
-        live = self.pods_of(name, _ENDING)
-        if not live:
-            self._client.delete("jobs", name, patience=_ENDING)
-            live = self.pods_of(name, _ENDING)
-        for pod in live:
-            if not read(pod, EVALUATION).over and not end_pod(self._client, pod["metadata"]["name"], grace_s, _ENDING):
-                self._client.delete("jobs", name, patience=_ENDING)
+    def terminate(self, name: str, grace_s: float, width: int) -> list[Object]:
+        """End the pods of a Job, which has so many; gives those that there were, and sees to it that no more come."""
+        live = self.pods_of(name, self._ending)
+        if len(live) < width:
+            self._client.delete("jobs", name, patience=self._ending)
+            live = self.pods_of(name, self._ending)
+        running = [pod["metadata"]["name"] for pod in live if not read(pod, EVALUATION).over]
+        if not all(end_pod(self._client, pod, grace_s, self._ending) for pod in running):
+            self._client.delete("jobs", name, patience=self._ending)
         return live
 
     def pods_of(self, name: str, patience: Patience | None = None) -> list[Object]:
@@ -176,21 +181,21 @@ class Requests:
             self._anchor = None
             self._made.clear()
 
-    def _ensure_study(self, *, wide: bool) -> Object:
+    def _ensure_study(self, patience: Patience, *, wide: bool) -> Object:
         """Make what evaluations need beside their Jobs, once; gives the reference to the owner of all."""
         with self._making:
             if self._anchor is None:
-                self._anchor = self._make_anchor()
+                self._anchor = self._make_anchor(patience)
             owner = _manifest.owner("ConfigMap", self._anchor)
             if self._layout.sources is not None:
-                self._make_once("configmaps", _manifest.sources(self._study_id, self._layout.sources, owner))
+                self._make_once("configmaps", _manifest.sources(self._study_id, self._layout.sources, owner), patience)
             if wide:
-                self._make_once("services", _manifest.service(self._study_id, owner))
+                self._make_once("services", _manifest.service(self._study_id, owner), patience)
             return owner
 
-    def _make_anchor(self) -> Object:
+    def _make_anchor(self, patience: Patience) -> Object:
         owners = self._driver_pod()
-        anchor = self._make("configmaps", _manifest.anchor(self._study_id, owners))
+        anchor = self._make("configmaps", _manifest.anchor(self._study_id, owners), patience)
         if (anchor["metadata"].get("ownerReferences") or []) == owners:
             return anchor
         try:
@@ -211,15 +216,15 @@ class Requests:
         found, _ = self._client.all("pods", {"fieldSelector": f"metadata.name={name}"})
         return [_manifest.owner("Pod", pod) for pod in found]
 
-    def _make_once(self, kind: str, body: Object) -> None:
+    def _make_once(self, kind: str, body: Object, patience: Patience) -> None:
         name = body["metadata"]["name"]
         if (kind + name) not in self._made:
-            self._make(kind, body)
+            self._make(kind, body, patience)
             self._made.add(kind + name)
 
-    def _make(self, kind: str, body: Object) -> Object:
+    def _make(self, kind: str, body: Object, patience: Patience) -> Object:
         try:
-            made = self._client.create(kind, body)
+            made = self._client.create(kind, body, patience)
         except ApiError as error:
             self.used = self.used or error.status in (0, 409) or error.status >= 500
             if error.status != 409:

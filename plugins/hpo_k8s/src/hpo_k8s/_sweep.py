@@ -11,12 +11,15 @@ from hpo_k8s._connection import ApiError, Object
 from hpo_k8s._manifest import EVALUATION, anchor_name, study_labels
 from hpo_k8s._pods import read
 
-_GONE_WITHIN_S = 60.0
-"""Beside the grace that pods were given."""
-
 
 def sweep(
-    client: Client, study_id: str, grace_s: float, *, spare: Collection[str] = (), patience_s: float = 60.0
+    client: Client,
+    study_id: str,
+    grace_s: float,
+    *,
+    spare: Collection[str] = (),
+    patience_s: float = 60.0,
+    lost_timeout_s: float = 60.0,
 ) -> tuple[list[str], list[str]]:
     """End all pods of a study and delete its Jobs.
 
@@ -26,6 +29,7 @@ def sweep(
         grace_s: between TERM and KILL.
         spare: names of evaluations that go on.
         patience_s: how long a server that is away, or busy, is waited for.
+        lost_timeout_s: how long the end of pods is waited for, beside their grace.
 
     Returns:
         Jobs that had not ended and are gone, and pods that are still there.
@@ -48,7 +52,7 @@ def sweep(
             client.delete("jobs", one["metadata"]["name"], patience=patience)
     elif jobs:
         client.delete_all("jobs", labels, patience=patience)
-    return ended, _wait_until_gone(client, query, patience, spare, grace_s)
+    return ended, _wait_until_gone(client, query, patience, spare, grace_s + lost_timeout_s)
 
 
 def end_pod(client: Client, name: str, grace_s: float, patience: Patience | None = None) -> bool:
@@ -72,9 +76,9 @@ def _pods(client: Client, query: dict[str, str], patience: Patience, spare: Coll
 
 
 def _wait_until_gone(
-    client: Client, query: dict[str, str], patience: Patience, spare: Collection[str], grace_s: float
+    client: Client, query: dict[str, str], patience: Patience, spare: Collection[str], limit_s: float
 ) -> list[str]:
-    until_s, pause_s = time.monotonic() + grace_s + _GONE_WITHIN_S, 0.05
+    until_s, pause_s = time.monotonic() + limit_s, 0.05
     while True:
         left: Sequence[Object] = _pods(client, query, patience, spare)
         if not left or time.monotonic() > until_s:

@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from attrs import field, mutable
 
 from hpo_core import Evaluation
-from hpo_k8s._logs import Feed
+from hpo_k8s._logs import Feed, Follower
 from hpo_k8s._pods import Pod, Verdict
 
 
@@ -23,9 +23,11 @@ class Work:
         garbage: checkpoints that are deleted before it begins.
         over: set once its own container has ended.
         pods: by their names, as last seen.
+        creating: whether its Job is being asked for.
         created_s: when its Job was there, or None.
         started: whether that was told.
         follower: reads its log.
+        following: the same as a task.
         log_done: whether the whole log was passed on.
         grace_s: time between TERM and KILL, where it is to be ended.
         terminated: whether all that takes was asked for.
@@ -33,6 +35,7 @@ class Work:
         because: how it ends where we end it for a reason of our own.
         verdict: how it ended; the log may still be read.
         told: whether that was.
+        forgotten: whether it is on disk.
         over_s: when its pods were first seen over.
         image_s: since when its image can't be had.
         refused_s: since when its pods are refused.
@@ -46,9 +49,11 @@ class Work:
     garbage: tuple[tuple[str, ...], ...] = ()
     over: threading.Event = field(factory=threading.Event)
     pods: dict[str, Pod] = field(factory=dict)
+    creating: bool = False
     created_s: float | None = None
     started: bool = False
-    follower: Future[None] | None = None
+    follower: Follower | None = None
+    following: Future[None] | None = None
     log_done: bool = False
     grace_s: float | None = None
     terminated: bool = False
@@ -56,6 +61,7 @@ class Work:
     because: Verdict | None = None
     verdict: Verdict | None = None
     told: bool = False
+    forgotten: bool = False
     over_s: float | None = None
     image_s: float | None = None
     refused_s: float | None = None

@@ -27,6 +27,8 @@ class Log:
         self._data, self._limit, self._start = bytearray(), limit, 0
         self._changed = threading.Condition()
         self._closed = False
+        self.followers = 0
+        """How many have begun to follow it."""
 
     def write(self, data):
         with self._changed:
@@ -44,12 +46,13 @@ class Log:
         with self._changed:
             return bytes(self._data[self._start :])
 
-    def follow(self, gone):
+    def follow(self, gone, *, hangs=False):
         with self._changed:
             place = self._start
+            self.followers += 1
         while True:
             with self._changed:
-                while place == len(self._data) and not self._closed and not gone():
+                while place == len(self._data) and (hangs or not self._closed) and not gone():
                     self._changed.wait(0.2)
                 data, closed = bytes(self._data[place:]), self._closed
             if not data and (closed or gone()):
@@ -97,10 +100,10 @@ class Kubelet:
     def terminate(self, grace_s):
         """TERM if the process has a handler for it, as process 1 of a container ignores it otherwise; then KILL."""
         self._kill_at = time.monotonic() + grace_s
-        first = self._process is not None and not self._killed.is_set()
-        if first and grace_s > 0 and _handles_term(self._process.pid):
+        process, first = self._process, not self._killed.is_set()
+        if process is not None and first and grace_s > 0 and _handles_term(process.pid):
             with contextlib.suppress(ProcessLookupError):
-                os.kill(self._process.pid, signal.SIGTERM)
+                os.kill(process.pid, signal.SIGTERM)
         self._killed.set()
 
     def disrupt(self, reason, message, own):
@@ -121,6 +124,17 @@ class Kubelet:
 
     def kill(self):
         self._force.set()
+        self._end()
+        process = self._process
+        if process is not None:
+            process.wait()
+
+    def _end(self):
+        """Kill everything that runs in the pod; its group at once, as what begins just now has no mark yet."""
+        process = self._process
+        if process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
         _sweep(self.uid)
 
     # One pod
@@ -188,6 +202,7 @@ class Kubelet:
             if self._mount() and all(map(self._run_before, before)) and self._prepare():
                 self._execute()
         finally:
+            self.log.close()
             self._volumes.remove()
 
     def _mount(self):
@@ -226,7 +241,7 @@ class Kubelet:
             self._process = process
             code = self._await()
             self._process = None
-            _sweep(self.uid)
+            self._end()
             output.seek(0)
             said = output.read()[-2048:].decode(errors="replace")
         code = 128 - code if code < 0 else code
@@ -312,10 +327,12 @@ class Kubelet:
                     for kind in ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady")
                 ],
             )
+        if self._force.is_set():
+            self._end()
         if self._killed.is_set():
             self.terminate(max(0.0, (self._kill_at or 0.0) - time.monotonic()))
         code = self._await()
-        _sweep(self.uid)
+        self._end()
         reader.join()
         self.log.close()
         shutil.rmtree(home, ignore_errors=True)
@@ -337,7 +354,7 @@ class Kubelet:
             except subprocess.TimeoutExpired:
                 pass
             if self._kill_at is not None and time.monotonic() >= self._kill_at:
-                _sweep(self.uid)
+                self._end()
             elif deadline is not None and time.monotonic() >= deadline:
                 deadline = None
                 message = "Pod was active on the node longer than the specified deadline"
@@ -407,7 +424,7 @@ class Kubelet:
                 if self.knobs["kills"] == "child":  # as control groups of version 1 do
                     _kill(max(held, key=held.get))
                 else:
-                    _sweep(self.uid)
+                    self._end()
             time.sleep(0.05)
 
 

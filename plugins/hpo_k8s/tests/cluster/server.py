@@ -36,12 +36,14 @@ KNOBS = {
     "quick": False,
     "sidecar": False,
     "away": False,
+    "hanging_logs": False,
     "faults": [],
 }
 """What tests turn. `role`: rules as in a Role, or None for an administrator. `claims`: the folder of each on this
 machine, which takes the place of the path at which pods mount it; empty: it is that path itself. `away`: nobody
-answers. `faults`: the first that matches a request ``METHOD PATH?QUERY`` is done to it, `times` often: `status` with
-`headers`, `slow_s`, `drop` (no answer, nothing done), `lost` (no answer, but done)."""
+answers. `hanging_logs`: who follows a log hears of no end. `faults`: the first that matches a request
+``METHOD PATH?QUERY`` is done to it, `times` often: `status` with `headers`, `slow_s`, `drop` (no answer, nothing done),
+`lost` (no answer, but done)."""
 
 
 class Cluster:
@@ -389,7 +391,8 @@ class Handler(BaseHTTPRequestHandler):
                 words = f'container "main" in pod "{name}" is waiting to start: {why}'
                 raise Refused(400, "BadRequest", words)
         if self.query.get("follow") == "true":
-            self._stream(one.log.follow(self._gone), "text/plain")
+            hangs = self.cluster.knobs["hanging_logs"]
+            self._stream(one.log.follow(self._gone, hangs=hangs), "text/plain")
             return None
         data = one.log.read()
         if "tailLines" in self.query:
@@ -419,6 +422,9 @@ class Handler(BaseHTTPRequestHandler):
                 answer = {kind: json.loads(json.dumps(store.all(kind))) for kind in KINDS}
         elif what == "requests":
             answer = {"requests": list(cluster.requests)}
+        elif what == "followers":
+            with store.lock:
+                answer = {"followers": sum(one.log.followers for one in cluster.controllers.kubelets.values())}
         elif what == "compact":
             store.compact()
         elif what == "cut":

@@ -1,0 +1,191 @@
+"""Errors, broken connections and odd logs on the way to the API server: what our client makes of them."""
+
+import threading
+import time
+
+import pytest
+
+import hpo_core as hpo
+
+
+@pytest.fixture(autouse=True)
+def _here(fake, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def run(cmd: str, *, n_trials: int = 1, **arguments) -> hpo.Study:
+    evaluator = hpo.Evaluator(cmd, workload_manager="k8s", workload_image="lab/any:1", grace=1, **arguments)
+    with evaluator, hpo.Study(hpo.Params([["--x", 0.5, (0.0, 1.0)]]), evaluator, n_trials=n_trials, seed=1) as study:
+        study.optimize()
+    return study
+
+
+def until(gate):
+    """Shell text that waits for a file, but not for ever: a test that fails leaves nothing."""
+    return f"timeout 120 sh -c 'while [ ! -e {gate} ]; do sleep 0.02; done'"
+
+
+def test_errors_that_pass_are_waited_out(fake):
+    fake.knobs(
+        faults=[
+            {"match": "POST .*/jobs", "status": 429, "headers": {"Retry-After": "0.2"}, "reason": "TooManyRequests"},
+            {"match": "POST .*/jobs", "status": 500},
+            {"match": "GET .*/pods\\?.*limit", "status": 503, "times": 2},
+            {"match": "/log", "status": 500, "times": 2},
+            {"match": "POST .*/configmaps", "drop": True},
+        ]
+    )
+    assert run("echo FoM: 1; true", n_trials=2).best_fom == 1
+
+
+def test_an_answer_that_was_lost_makes_no_second_job(fake, tmp_path):
+    fake.knobs(faults=[{"match": "POST .*/jobs", "lost": True}, {"match": "POST .*/configmaps", "lost": True}])
+    found = run(f"echo x >> {tmp_path}/runs; echo FoM: 1; true")
+    assert (found.best_fom, (tmp_path / "runs").read_text()) == (1, "x\n")
+
+
+def test_an_answer_that_was_lost_runs_nothing_again_that_is_over(fake, tmp_path):
+    """The Job is asked for again and again, has long been there, ended, and its result is on disk."""
+    busy = {"match": "POST .*/jobs", "status": 503, "headers": {"Retry-After": "0.5"}, "times": 3}
+    fake.knobs(faults=[{"match": "POST .*/jobs", "lost": True}, busy])
+
+    def open_gate():
+        fake.wait_for(lambda: len(fake.requests("POST .*/jobs")) >= 5, "the second Job")
+        time.sleep(0.7)
+        (tmp_path / "gate").touch()
+
+    thread = threading.Thread(target=open_gate)
+    thread.start()
+    gate = until(tmp_path / "gate")
+    found = run(f"echo $HPO_TRIAL >> {tmp_path}/runs; [ $HPO_TRIAL = 1 ] || {gate}; echo FoM: 1; true", n_trials=2)
+    thread.join()
+    assert [record.result.attempts for record in found.trials] == [1, 1]
+    assert (tmp_path / "runs").read_text() == "1\n2\n"
+    assert fake.left() == {}
+
+
+@pytest.mark.parametrize("what", ["cut", "compact"])
+def test_a_watch_that_ends_goes_on(fake, tmp_path, what):
+    """After a broken connection, and when its version is too old (410)."""
+    gate = tmp_path / "gate"
+
+    def disturb():
+        fake.wait_for(lambda: "Running" in dict(fake.pods()).values(), "a running pod")
+        fake.tell(what)
+        gate.touch()
+
+    thread = threading.Thread(target=disturb)
+    thread.start()
+    found = run(f"{until(gate)}; echo FoM: 1; true")
+    thread.join()
+    assert found.best_fom == 1
+
+
+def test_a_watch_that_fell_silent_is_found_out(fake, tmp_path):
+    """The connection is there and brings nothing: after `watch_s` seconds another is made."""
+    gate = tmp_path / "gate"
+
+    def disturb():
+        fake.wait_for(lambda: "Running" in dict(fake.pods()).values(), "a running pod")
+        fake.tell("mute", seconds=2.0)
+        gate.touch()
+
+    thread = threading.Thread(target=disturb)
+    thread.start()
+    begun = time.monotonic()
+    found = run(f"{until(gate)}; echo FoM: 1; true", launcher_options={"watch_s": 1})
+    thread.join()
+    assert found.best_fom == 1
+    assert time.monotonic() - begun < 60
+
+
+def test_a_new_token_is_read(fake, tmp_path):
+    """Tokens change while a study runs."""
+    gate = tmp_path / "gate"
+
+    def renew():
+        fake.wait_for(lambda: "Running" in dict(fake.pods()).values(), "a running pod")
+        fake.write_kubeconfig("new-token")
+        fake.knobs(token="new-token")
+        gate.touch()
+
+    thread = threading.Thread(target=renew)
+    thread.start()
+    try:
+        found = run(f"{until(gate)}; echo FoM: 1; true", n_trials=2)
+    finally:
+        thread.join()
+        fake.write_kubeconfig("secret-token")
+        fake.knobs(token="secret-token")
+    assert [record.state for record in found.trials] == [hpo.State.DONE] * 2
+
+
+# Output
+
+
+def test_logs_that_are_odd_arrive_as_they_are(fake):
+    """JSON stays JSON, and bytes that are no text harm nobody."""
+    assert run("""printf '\\377\\376\\n'; echo '{"FoM": 3}'; echo FoM: 2; true""").best_fom == 2
+
+
+def test_a_log_that_is_rotated_while_it_is_followed_is_whole(fake, tmp_path):
+    """What a follower was connected for is never lost, and the end is read again where it stopped."""
+    fake.knobs(rotate=20_000)
+    gate = tmp_path / "gate"
+
+    def open_gate():
+        fake.wait_for(lambda: fake.tell("followers")["followers"], "a follower")
+        gate.touch()
+
+    thread = threading.Thread(target=open_gate)
+    thread.start()
+    count = "i=0; while [ $i -lt 5000 ]; do echo line number $i; i=$((i+1)); done"
+    found = run(f"{until(gate)}; {count}; echo FoM: 1; true", keep_output="all")
+    thread.join()
+    output = (found.directory / "output" / "1.1.out").read_text().splitlines()
+    assert output == [*(f"line number {number}" for number in range(5000)), "FoM: 1"]
+
+
+def test_a_log_whose_connection_breaks_is_whole(fake, tmp_path):
+    """No line is lost, none comes twice."""
+    gate = tmp_path / "gate"
+
+    def disturb():
+        fake.wait_for(lambda: fake.tell("followers")["followers"], "a follower")
+        fake.knobs(away=True)
+        time.sleep(0.5)
+        fake.knobs(away=False)
+        gate.touch()
+
+    thread = threading.Thread(target=disturb)
+    thread.start()
+    count = "i=0; while [ $i -lt 300 ]; do echo line $i; i=$((i+1)); done"
+    found = run(f"{count}; {until(gate)}; {count}; echo FoM: 1; true", keep_output="all")
+    thread.join()
+    wanted = [f"line {number}" for number in range(300)]
+    assert (found.directory / "output" / "1.1.out").read_text().splitlines() == [*wanted, *wanted, "FoM: 1"]
+
+
+def test_a_connection_that_hangs_after_the_end_is_given_up(fake):
+    """As it does when the node goes; the log is read anew then."""
+    fake.knobs(hanging_logs=True)
+    begun = time.monotonic()
+    found = run("echo one; sleep 0.5; echo FoM: 1; true", keep_output="all")
+    assert time.monotonic() - begun < 120
+    assert (found.directory / "output" / "1.1.out").read_text() == "one\nFoM: 1\n"
+
+
+def test_more_pods_than_followers(fake, tmp_path):
+    """Those that nobody follows are read when they end, and wait for nobody."""
+    gate = tmp_path / "gate"
+    command = f"[ $HPO_TRIAL -gt 1 ] || {until(gate)}; echo FoM: $HPO_TRIAL; true"
+
+    def open_gate():
+        fake.wait_for(lambda: len(fake.requests("/log")) >= 5, "the logs of the others")
+        gate.touch()
+
+    thread = threading.Thread(target=open_gate)
+    thread.start()
+    found = run(command, n_trials=5, nodes=2, launcher_options={"followers": 1})
+    thread.join()
+    assert sorted(record.fom for record in found.trials) == [1, 2, 3, 4, 5]
