@@ -10,7 +10,6 @@ import hpo_core as hpo
 from hpo_core import Failure
 
 PYTHON = shlex.quote(sys.executable)
-FOREVER = "sleep 300; true"
 
 
 class Listener(hpo.Observer):
@@ -71,13 +70,6 @@ def until(gate):
 # The program's own end
 
 
-def test_exit_codes_and_signals(fake):
-    found = run("echo last words; exit 3; true")
-    assert (result(found).failure, result(found).exit_code) == (Failure.EXIT_CODE, 3)
-    assert "last words" in result(found).tail
-    assert result(run("kill -SEGV $$; true")).failure is Failure.SIGNAL
-
-
 @pytest.mark.parametrize("kills", ["group", "child"])
 @pytest.mark.parametrize("form", ["{0}; true", "{0} || true; echo FoM: 1; true"])
 def test_out_of_memory_is_told_even_behind_a_shell_that_ends_well(fake, kills, form):
@@ -86,12 +78,6 @@ def test_out_of_memory_is_told_even_behind_a_shell_that_ends_well(fake, kills, f
     found = run(form.format(hold), memory_limit="100M")
     assert result(found).failure is Failure.MEMORY_LIMIT
     assert "out of memory" in result(found).message
-
-
-def test_a_deadline_of_the_pod_is_a_limit_of_time(fake):
-    found = run(FOREVER, launcher_options={"deadline_s": 1})
-    assert result(found).failure is Failure.TIME_LIMIT
-    assert "deadline" in result(found).message
 
 
 def test_a_sidecar_that_goes_on_does_not_hold_it_up(fake):
