@@ -35,6 +35,7 @@ def test_errors_that_pass_are_waited_out(fake):
             {"match": "POST .*/jobs", "status": 500},
             {"match": "GET .*/pods\\?.*limit", "status": 503, "times": 2},
             {"match": "/log", "status": 500, "times": 2},
+            {"match": "watch=true", "status": 200},
             {"match": "POST .*/configmaps", "drop": True},
         ]
     )

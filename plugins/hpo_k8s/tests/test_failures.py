@@ -224,3 +224,11 @@ def test_a_quota_means_fewer_at_a_time(fake, listener, tmp_path):
     assert [record.state for record in found.trials] == [hpo.State.DONE] * 4
     assert log.read_text() == "+\n-\n" * 4
     assert fake.left() == {}
+
+
+def test_a_quota_of_jobs_is_waited_for(fake, listener):
+    """As it refuses the Job itself."""
+    fake.knobs(faults=[{"match": "POST .*/jobs", "status": 403, "message": "exceeded quota: jobs, used: count=1"}])
+    found = run("echo FoM: 1; true", listener=listener)
+    assert (found.best_fom, result(found).attempts) == (1, 1)
+    assert any("exceeded quota: jobs" in notice for notice in listener.notices)

@@ -210,6 +210,7 @@ class Stream:
     def __init__(self, connection: Connection, response: urllib3.BaseHTTPResponse) -> None:
         self._connection = connection
         self._response = response
+        self._whole = False
         self.status = response.status
 
     def __enter__(self) -> Stream:
@@ -217,8 +218,7 @@ class Stream:
 
     def __exit__(self, *exception: object) -> None:
         self._connection._forget(self)
-        clean = not any(exception) and getattr(self, "_whole", False)
-        if not clean:
+        if any(exception) or not self._whole:
             self._response.close()
         self._response.release_conn()
 
