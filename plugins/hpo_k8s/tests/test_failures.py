@@ -142,6 +142,40 @@ def test_a_node_that_does_not_answer_any_more_is_given_up(fake, listener):
     assert any("given up with its node node-1: node is unreachable" in notice for notice in listener.notices)
 
 
+def test_a_study_whose_objects_somebody_deletes_goes_on(fake, listener):
+    """With its anchor all goes; it is made again for the next attempt."""
+
+    def delete_anchor():
+        fake.wait_for(lambda: "Running" in dict(fake.pods()).values(), "a running pod")
+        name = fake.left()["configmaps"][0]
+        fake.ask("DELETE", f"/api/v1/namespaces/hpo/configmaps/{name}")
+
+    thread = threading.Thread(target=delete_anchor)
+    thread.start()
+    found = run("[ $HPO_ATTEMPT -gt 1 ] || sleep 300; echo FoM: 1; true", listener=listener)
+    thread.join()
+    assert (result(found).state, result(found).attempts) == (hpo.State.DONE, 2)
+    assert len(fake.requests("POST .*/configmaps")) == 2
+    assert fake.left() == {}
+
+
+def test_a_job_that_somebody_deletes_before_it_has_a_pod_is_made_again(fake, listener):
+    fake.knobs(quota=0)
+
+    def delete_job():
+        fake.wait_for(lambda: fake.objects("jobs"), "a Job")
+        name = fake.left()["jobs"][0]
+        fake.ask("DELETE", f"/apis/batch/v1/namespaces/hpo/jobs/{name}?propagationPolicy=Background")
+        fake.knobs(quota=None)
+
+    thread = threading.Thread(target=delete_job)
+    thread.start()
+    found = run("echo FoM: 1; true", listener=listener)
+    thread.join()
+    assert (result(found).state, result(found).attempts) == (hpo.State.DONE, 2)
+    assert any("was deleted by somebody else" in notice for notice in listener.notices)
+
+
 # Set-ups that can't work
 
 

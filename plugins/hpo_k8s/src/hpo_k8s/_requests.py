@@ -50,6 +50,7 @@ class Requests:
         self._making = threading.Lock()
         self._anchor: Object | None = None
         self._made: set[str] = set()
+        self._lost = False
         self.used = False
 
     # Evaluations
@@ -176,14 +177,15 @@ class Requests:
     # What belongs to the study as a whole
 
     def lost(self) -> None:
-        """Somebody may have deleted all that is the study's."""
-        with self._making:
-            self._anchor = None
-            self._made.clear()
+        """Somebody may have deleted all that is the study's: it is looked for before the next Job."""
+        self._lost = True
 
     def _ensure_study(self, patience: Patience, *, wide: bool) -> Object:
         """Make what evaluations need beside their Jobs, once; gives the reference to the owner of all."""
         with self._making:
+            if self._lost:
+                self._lost, self._anchor = False, None
+                self._made.clear()
             if self._anchor is None:
                 self._anchor = self._make_anchor(patience)
             owner = _manifest.owner("ConfigMap", self._anchor)
