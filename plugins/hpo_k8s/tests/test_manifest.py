@@ -214,8 +214,8 @@ nodes = 2
 OPTIONS = {
     "namespace": "hpo",
     "service_account": "runner",
-    "cpu": "2",
-    "cpu_limit": "4",
+    "cpu": 1.5,
+    "cpu_limit": 4,
     "memory": "1Gi",
     "memory_limit": "2Gi",
     "gpus": 1,
@@ -268,6 +268,10 @@ def test_options_are_the_same_in_python_in_a_file_and_on_the_command_line(tmp_pa
     assert documents(dry_run("whole.toml")) == documents(dry_run("bare.toml", *options)) == python
     assert [one["kind"] for one in python] == ["ConfigMap", "Job"] * 2
     assert {one["metadata"]["namespace"] for one in python} == {"hpo"}
+    assert container(python[1])["resources"] == {
+        "requests": {"cpu": "1.5", "memory": "1Gi"},
+        "limits": {"cpu": "4", "memory": "2Gi", "example.com/gpu": "1"},
+    }
 
 
 def test_what_a_dry_run_prints_can_be_applied(fake, tmp_path, monkeypatch):
