@@ -78,6 +78,7 @@ def test_out_of_memory_is_told_even_behind_a_shell_that_ends_well(fake, kills, f
     found = run(form.format(hold), memory_limit="100M")
     assert result(found).failure is Failure.MEMORY_LIMIT
     assert "out of memory" in result(found).message
+    assert "held more than 100 MiB" in result(found).message
 
 
 def test_a_sidecar_that_goes_on_does_not_hold_it_up(fake):

@@ -283,8 +283,9 @@ class Clerk:
             self._wait_for(work, pods)
 
     def _verdict(self, work: Work, pods: Sequence[Pod]) -> Verdict:
-        limit = work.evaluation.memory_limit_bytes
-        found = verdict(pods, str(limit) if limit else str(self._options.memory_limit or self._options.memory))
+        limit, options = work.evaluation.memory_limit_bytes, self._options
+        words = f"{limit / 2**20:.4g} MiB" if limit else str(options.memory_limit or options.memory)
+        found = verdict(pods, words)
         if found.failure is Failure.NODE_LOST:
             self._requests.lost()
         self._proven = self._proven or (found.failure is None and found.exit_code not in (126, 127))
@@ -442,7 +443,7 @@ class Clerk:
 
 
 def _could_not_start(message: str) -> Verdict:
-    return Verdict(failure=Failure.COULD_NOT_START, message=message)
+    return Verdict(failure=Failure.COULD_NOT_START, message=message.removesuffix("."))
 
 
 def _ended_by_us(pods: Collection[Pod]) -> Verdict:
