@@ -70,7 +70,8 @@ class K8sLauncher(Launcher):
                     f"{name} has no meaning on Kubernetes; pods are described by launcher_options (see hpo-k8s)"
                 )
         self._layout = layout(evaluator, self.options)
-        self._wide, self._grace_s = evaluator.nodes_per_eval > 1, evaluator.grace_s
+        self._wide = evaluator.nodes_per_eval > 1 or "nodes_per_evaluation" in evaluator.flag
+        self._grace_s = evaluator.grace_s
         self.makes_files = self._layout.by_pod
 
     def open(self, events: EventLoop, study_id: str) -> None:
