@@ -35,7 +35,7 @@ def install_group(session: nox.Session, group: str) -> None:
 def install_all(session: nox.Session, *arguments: str) -> None:
     """Install the core with what its tests need, and every plugin, all editable."""
     plugins = [argument for plugin in PLUGINS for argument in ("-e", str(plugin))]
-    session.install(*arguments, "-e", ".[testing,examples,pandas,samples]", *plugins)
+    session.install(*arguments, "pytest-xdist", "-e", ".[testing,examples,pandas,samples]", *plugins)
 
 
 @nox.session(python=PYTHONS)

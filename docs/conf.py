@@ -6,6 +6,7 @@ from typing import Any
 
 project = "hpo-core"
 author = "The hpo-core authors"
+copyright = f"{author}, Apache-2.0"
 release = importlib.metadata.version("hpo-core")
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
@@ -31,6 +32,6 @@ def setup(app: Any) -> None:
     """Let docstrings show a blank at the end of literal text, as messages do: ``f1: ``."""
 
     def without_last_blank(app: Any, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
-        lines[:] = [re.sub(r"``([^`]+?) ``", r"``\1``", line) for line in lines]
+        lines[:] = [re.sub(r"``(.+?)``", lambda match: f"``{match[1].rstrip()}``", line) for line in lines]
 
     app.connect("autodoc-process-docstring", without_last_blank)

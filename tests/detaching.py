@@ -63,6 +63,7 @@ class DetachingLauncher(Launcher):
         ]
         for evaluation in found:
             self._watch(evaluation)
+            (_folder(evaluation) / "adopted").touch()
         return [evaluation.key for evaluation in found]
 
     def end(self, key: Key, grace_s: float) -> None:
@@ -112,7 +113,10 @@ def _folder(evaluation: Evaluation) -> Path:
 
 
 def _name(pid: int) -> str:
-    words = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    try:
+        words = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return ""  # It has just ended.
     return next((word[15:].decode() for word in words if word.startswith(b"HPO_EVALUATION=")), "")
 
 

@@ -1,7 +1,7 @@
 """A reader who follows a page of the documentation from an empty folder, as it stands there.
 
-Blocks with a caption become files; of ``console`` blocks, lines after ``$`` are run, and what they print is what
-follows, where ``...`` stands for anything.
+Blocks with a caption become files; it is a name in backticks, as ``__init__`` would be bold letters on the site. Of
+``console`` blocks, lines after ``$`` are run, and what they print is what follows, where ``...`` stands for anything.
 """
 
 import re
@@ -33,7 +33,8 @@ class Reader:
                     self.run(command, answer)
 
     def write(self, caption: str, text: str) -> None:
-        name, _, above = caption.partition(", above ")
+        assert caption.startswith("`"), f"the caption {caption} would not be shown as it is: put backticks around names"
+        name, _, above = caption.replace("`", "").partition(", above ")
         path = self.folder / name
         if above:
             head, mark, tail = path.read_text().partition(f"\n{above}")

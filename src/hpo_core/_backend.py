@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import atexit
 import os
+import sys
 import warnings
 import weakref
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from hpo_core import registry
+from hpo_core._blame import faults_of
 from hpo_core._options import build_options
 from hpo_core.allocation import AllocationRequest
 from hpo_core.events import EventLoop
@@ -28,7 +31,7 @@ class Backend:
         manager: holds the allocation.
         launcher: runs commands on it.
         parser: makes a metric reader for each evaluation.
-        chosen: sentences on what ``auto`` chose and why.
+        chosen: sentences on what ``auto`` chose and why, or which managers could not be asked.
     """
 
     def __init__(
@@ -65,29 +68,22 @@ class Backend:
         _check(evaluator, manager_class, launcher_class)
         parser_class = registry.get(MetricParser, evaluator.metric_parser)
         spec = evaluator.metric_spec
-        backend = cls(
-            manager_class(
-                build_options(manager_class.Options, evaluator.manager_options, f"workload manager '{manager_name}'")
-            ),
-            launcher_class(
-                build_options(launcher_class.Options, _launcher_options(evaluator), f"launcher '{launcher_name}'"),
-                launch_args=evaluator.launch_args or evaluator.urika_args,
-            ),
-            parser_class(
-                spec.names,
-                literal=spec.literal,
-                options=build_options(
-                    parser_class.Options,
-                    evaluator.metric_options,
-                    f"metric parser '{evaluator.metric_parser}'",
-                ),
-            ),
-            _request(evaluator),
-        )
-        _check_capabilities(evaluator, backend.manager, backend.launcher)
-        backend.launcher.check(evaluator)
-        if chosen and evaluator.launcher == "auto":
-            chosen = (*chosen, f"launcher {launcher_name}: what '{manager_name}' runs evaluations by")
+        who = f"workload manager '{manager_name}'"
+        options = build_options(manager_class.Options, evaluator.manager_options, who)
+        with faults_of(f"{who} could not be made"):
+            manager = manager_class(options)
+        who = f"launcher '{launcher_name}'"
+        options = build_options(launcher_class.Options, _launcher_options(evaluator), who)
+        with faults_of(f"{who} could not be made"):
+            launcher = launcher_class(options, launch_args=evaluator.launch_args or evaluator.urika_args)
+        who = f"metric parser '{evaluator.metric_parser}'"
+        options = build_options(parser_class.Options, evaluator.metric_options, who)
+        with faults_of(f"{who} could not be made"):
+            parser = parser_class(spec.names, literal=spec.literal, options=options)
+        backend = cls(manager, launcher, parser, _request(evaluator))
+        _check_capabilities(evaluator, manager, launcher)
+        with faults_of(f"launcher '{launcher_name}' failed in check"):
+            launcher.check(evaluator)
         backend.chosen = chosen
         return backend
 
@@ -98,7 +94,15 @@ class Backend:
 
     def clean(self, study_id: str) -> tuple[str, ...]:
         """Give back what an earlier driver of this study still holds; see `WorkloadManager.clean`."""
-        return () if self._acquired else tuple(self.manager.clean(study_id))
+        with self._faults("clean"):
+            return () if self._acquired else tuple(self.manager.clean(study_id))
+
+    def _faults(self, method: str) -> AbstractContextManager[None]:
+        return faults_of(f"workload manager '{self.manager.name}' failed in {method}")
+
+    def preview(self) -> str:
+        """The command that would ask for nodes; see `WorkloadManager.preview`."""
+        return self.manager.preview(attrs.evolve(self.request, name="hpo-STUDY"))
 
     def begin(self, study_id: str) -> EventLoop:
         """Start or join the allocation for a study; everything is posted to the loop that is returned.
@@ -106,19 +110,24 @@ class Backend:
         Raises:
             ConfigurationError: another study is using the evaluator now.
             AllocationError: the nodes can never be had.
+            PluginError: the manager or the launcher failed.
         """
         if self._in_use:
             raise ConfigurationError(
                 "this evaluator is running another study now; give each study that runs at the same time its own"
             )
-        events = self.manager.event_loop()
-        self.launcher.open(events, study_id)
+        with self._faults("event_loop"):
+            events = self.manager.event_loop()
+        with faults_of(f"launcher '{self.launcher.name}' failed in open"):
+            self.launcher.open(events, study_id)
         self._in_use = True
         try:
             if self._acquired:
-                self.manager.attach(events)
+                with self._faults("attach"):
+                    self.manager.attach(events)
             else:
-                self.manager.acquire(attrs.evolve(self.request, name=f"hpo-{study_id}"), events)
+                with self._faults("acquire"):
+                    self.manager.acquire(attrs.evolve(self.request, name=f"hpo-{study_id}"), events)
                 self._acquired = True
         except BaseException:
             self.finish(events)
@@ -138,7 +147,8 @@ class Backend:
             return  # a forked process owns nothing
         if self._acquired:
             self._acquired = False
-            self.manager.release()
+            with self._faults("release"):
+                self.manager.release()
 
 
 _OPEN: weakref.WeakSet[Backend] = weakref.WeakSet()
@@ -147,28 +157,36 @@ _OPEN: weakref.WeakSet[Backend] = weakref.WeakSet()
 @atexit.register
 def _close_all() -> None:
     for backend in list(_OPEN):
-        backend.close()
+        try:
+            backend.close()
+        except HpoError as error:  # the others' nodes are to be given back, too
+            print(f"hpo-core: {error}", file=sys.stderr)
 
 
 def _manager_name(evaluator: Evaluator) -> tuple[str, tuple[str, ...]]:
+    """The workload manager's name, and sentences on how ``auto`` came to it."""
     if evaluator.workload_manager != "auto":
         return evaluator.workload_manager, ()
-    probed = []
+    probed, broken = [], []
     for name in registry.names(WorkloadManager):
         try:
-            found = registry.get(WorkloadManager, name).detect()
-        except HpoError as error:
-            probed.append(f"{name}: {error}")
+            manager = registry.get(WorkloadManager, name)
+            found = manager.detect()
+        except Exception as error:  # noqa: BLE001 - a foreign plugin's fault must not harm those who did not ask for it
+            broken.append(f"{name}: {error if isinstance(error, HpoError) else f'{type(error).__name__}: {error}'}")
             continue
         if found:
-            return name, (f"workload manager {name}: {found}",)
+            chosen = [f"workload manager {name}: {found}"]
+            if evaluator.launcher == "auto":
+                chosen.append(f"launcher {manager.default_launcher}: what '{name}' runs evaluations by")
+            return name, tuple(chosen)
         probed.append(name)
     if evaluator.nodes > 1:
         raise ConfigurationError(
             f"nodes={evaluator.nodes}, and no workload manager was found on this machine "
-            f"(asked: {'; '.join(probed)}); name one, or install its package, such as hpo-slurm"
+            f"(asked: {'; '.join([*probed, *broken])}); name one, or install its package, such as hpo-slurm"
         )
-    return "local", ()
+    return "local", tuple(f"could not ask workload manager {one}" for one in broken)
 
 
 def _check(evaluator: Evaluator, manager: type[WorkloadManager], launcher: type[Launcher]) -> None:

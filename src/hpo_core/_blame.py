@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 
-from hpo_core.exceptions import StudyStopped
+from hpo_core.exceptions import HpoError, PluginError, StudyStopped
 
 
 class Blaming:
@@ -25,6 +27,21 @@ class Blaming:
     def __exit__(self, kind: type | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         if isinstance(error, Exception):
             raise blamed(self._what, error) from error
+
+
+@contextmanager
+def faults_of(what: str) -> Iterator[None]:
+    """Turns what is raised inside into a `PluginError` that begins with `what`; errors of hpo-core's own pass.
+
+    Args:
+        what: such as ``workload manager 'x' failed in acquire``.
+    """
+    try:
+        yield
+    except HpoError:
+        raise
+    except Exception as error:
+        raise PluginError(f"{what}: {type(error).__name__}: {error}") from error
 
 
 def blamed(what: str, error: Exception) -> StudyStopped:

@@ -58,7 +58,7 @@ class Collector:
         """Complete reports so far."""
         self._parser = parser
         self._reader = parser.reader()
-        self._names = dict(zip(spec.names, spec.labels, strict=True))
+        self._names = spec.names_to_labels
         self._labels = spec.labels
         self._pending = set(self._labels)
         self._latest: dict[str, float] = {}
@@ -67,7 +67,7 @@ class Collector:
         self._step: float | None = None
         self._near_miss = ""
         self._near_line = 0
-        self._stderr = _Stderr(parser)
+        self._stderr: _Stderr | None = None
 
     def feed(self, line: str) -> Sequence[Report]:
         """Read one line of stdout without its end; terminal colours in it are ignored.
@@ -89,6 +89,8 @@ class Collector:
     def stderr_line(self, text: str) -> None:
         """Look at one line of stderr, for the message only: metrics there do not count."""
         if len(self._latest) < len(self._labels):
+            if self._stderr is None:
+                self._stderr = _Stderr(self._parser)
             self._stderr.line(text)
 
     def finish(self, directory: Path) -> Outcome:
@@ -167,15 +169,16 @@ class Collector:
         return f"{what}: {self._found()}, {expected}"
 
     def _found(self) -> str:
-        if self._stderr.reading:
-            where = f"on line {self._stderr.line_number} of stderr"
-            return f"found '{self._stderr.reading}' {where}, where only people look: print it to stdout"
+        stderr = self._stderr
+        if stderr is not None and stderr.reading:
+            where = f"on line {stderr.line_number} of stderr"
+            return f"found '{stderr.reading}' {where}, where only people look: print it to stdout"
         if self._near_miss and not self._near_line:
             return self._near_miss
         if self._near_miss:
             return f"found {_shown(self._near_miss)} on line {self._near_line}"
-        if self._stderr.near_miss:
-            return f"found {_shown(self._stderr.near_miss)} on line {self._stderr.line_number} of stderr"
+        if stderr is not None and stderr.near_miss:
+            return f"found {_shown(stderr.near_miss)} on line {stderr.line_number} of stderr"
         return f"none in {self.lines} line{'s' * (self.lines != 1)}" if self.lines else "nothing was printed"
 
 

@@ -43,6 +43,9 @@ _CHUNKS_AT_ONCE = 16
 _DRAIN_AT_MOST = 16 * 2**20
 _SAMPLE_S = 0.2
 _SWEEP_LOOKS_S = 0.1
+_LISTEN_AFTER_S = 0.02
+"""A job that is over sooner is read once, at its end; what others write is heard from then on, as it comes."""
+
 _DEFAULT_SIGNALS = [getattr(signal, name) for name in ("SIGPIPE", "SIGXFSZ", "SIGCHLD") if hasattr(signal, name)]
 """What Python or its surroundings ignore and ordinary programs don't; none of them is there on Windows."""
 
@@ -122,13 +125,15 @@ class Exit(NamedTuple):
 class _Process:
     """A job that runs: its process group and what is still open of it."""
 
-    __slots__ = ("ended_by_us", "exit_fd", "job", "kill", "over_limit", "pid", "watched")
+    __slots__ = ("ended_by_us", "exit_fd", "heard", "job", "kill", "over_limit", "pid", "pipes")
 
-    def __init__(self, job: Job, pid: int) -> None:
+    def __init__(self, job: Job, pid: int, pipes: dict[int, str]) -> None:
         self.job = job
         self.pid = pid
-        self.watched: dict[int, str] = {}
-        """Open pipes: file descriptor to stream name."""
+        self.pipes = pipes
+        """Those that are open: file descriptor to stream name."""
+        self.heard = False
+        """Whether its pipes are watched, but for while all are paused."""
         self.exit_fd = -1
         self.kill: Timer | None = None
         self.ended_by_us = False
@@ -172,6 +177,8 @@ class Engine:
         self._guard: tuple[int, int] | None = None
         self._sampling = False
         self._paused = False
+        self._young: list[_Process] = []
+        """Those that are not heard yet."""
 
     def start(self, job: Job) -> int:
         """Start a job.
@@ -186,10 +193,9 @@ class Engine:
             self._let_go_of_guard()  # somebody has killed it
         if self._guard is None:
             self._guard = self._start_guard()
-        environment: dict[bytes, bytes | str] = dict(self._environment)
+        environment: dict[bytes, bytes | str] = {**self._environment, b"HPO_EVALUATION": job.name}
         for name, text in job.environment.items():
             environment[_encoded(name)] = text
-        environment[b"HPO_EVALUATION"] = job.name
         pipes: list[int] = []
         try:
             pipes += os.pipe()
@@ -199,16 +205,16 @@ class Engine:
             for fd in pipes:
                 os.close(fd)
             raise
-        os.close(pipes[1])
-        os.close(pipes[3])
-        process = _Process(job, pid)
-        self._running[job.key] = process
-        for fd, stream in ((pipes[0], "stdout"), (pipes[2], "stderr")):
-            os.set_blocking(fd, False)
-            process.watched[fd] = stream
-            if not self._paused:
-                self._loop.watch(fd, self._reader(process, fd, stream))
+        out, to_out, err, to_err = pipes
+        os.close(to_out)
+        os.close(to_err)
+        os.set_blocking(out, False)
+        os.set_blocking(err, False)
+        process = self._running[job.key] = _Process(job, pid, {out: "stdout", err: "stderr"})
         self._watch_exit(process)
+        if not self._young:
+            self._loop.call_later(_LISTEN_AFTER_S, self._listen)
+        self._young.append(process)
         if job.memory_limit_bytes is not None and not self._sampling:
             self._sampling = True
             self._loop.call_later(_SAMPLE_S, self._sample_memory)
@@ -253,16 +259,30 @@ class Engine:
         if not self._paused:
             self._paused = True
             for process in self._running.values():
-                for fd in process.watched:
-                    self._loop.unwatch(fd)
+                if process.heard:
+                    for fd in process.pipes:
+                        self._loop.unwatch(fd)
 
     def resume(self) -> None:
         """Read output again."""
         if self._paused:
             self._paused = False
             for process in self._running.values():
-                for fd, stream in process.watched.items():
-                    self._loop.watch(fd, self._reader(process, fd, stream))
+                if process.heard:
+                    self._watch_pipes(process)
+
+    def _listen(self) -> None:
+        """Hear from now on what those write that still run."""
+        young, self._young = self._young, []
+        for process in young:
+            if self._running.get(process.job.key) is process:
+                process.heard = True
+                if not self._paused:
+                    self._watch_pipes(process)
+
+    def _watch_pipes(self, process: _Process) -> None:
+        for fd, stream in process.pipes.items():
+            self._loop.watch(fd, self._reader(process, fd, stream))
 
     def close(self) -> None:
         """Kill whatever still runs and give everything back; nothing is heard any more."""
@@ -360,7 +380,7 @@ class Engine:
         key, output = process.job.key, self._output
 
         def read() -> None:
-            if fd not in process.watched or self._paused:
+            if fd not in process.pipes or self._paused:
                 return  # It ended, or all were paused, in the same round.
             for _ in range(_CHUNKS_AT_ONCE):
                 try:
@@ -368,7 +388,7 @@ class Engine:
                 except BlockingIOError:
                     return
                 if not data:
-                    self._unwatch(process, fd)
+                    self._close_pipe(process, fd)
                     return
                 output(key, data, stream)
                 if len(data) < _CHUNK or self._paused:
@@ -428,26 +448,27 @@ class Engine:
     def _drain(self, process: _Process) -> None:
         """Read what is left in the pipes, without waiting for those who may still hold them open."""
         left = _DRAIN_AT_MOST
-        for fd, stream in process.watched.items():
-            while left > 0:
+        for fd, stream in process.pipes.items():
+            more = True
+            while more and left > 0:
                 try:
                     data = os.read(fd, _CHUNK)
                 except BlockingIOError:
                     break
-                if not data:
-                    break
+                if data:
+                    self._output(process.job.key, data, stream)
                 left -= len(data)
-                self._output(process.job.key, data, stream)
+                more = len(data) == _CHUNK
 
-    def _unwatch(self, process: _Process, fd: int) -> None:
-        if not self._paused:
+    def _close_pipe(self, process: _Process, fd: int) -> None:
+        if process.heard and not self._paused:
             self._loop.unwatch(fd)
         os.close(fd)
-        del process.watched[fd]
+        del process.pipes[fd]
 
     def _forget(self, process: _Process) -> None:
-        for fd in tuple(process.watched):
-            self._unwatch(process, fd)
+        for fd in tuple(process.pipes):
+            self._close_pipe(process, fd)
         self._loop.unwatch(process.exit_fd)
         os.close(process.exit_fd)
         if process.kill is not None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hpo_core import registry
+from hpo_core._blame import faults_of
 from hpo_core._fingerprint import fingerprint
 from hpo_core._options import build_options, options_to_json
 from hpo_core._version import own_version
@@ -67,7 +68,8 @@ def make_header(
 def make_strategy(strategy: type[Strategy], params: Params, header: Mapping[str, Any], outlook: Outlook) -> Strategy:
     """A fresh strategy as a study's header describes it."""
     options = build_options(strategy.Options, header["strategy"]["options"], f"strategy '{strategy.name}'")
-    return strategy(params, seed=header["seed"], options=options, outlook=outlook)
+    with faults_of(f"strategy '{strategy.name}' could not be made"):
+        return strategy(params, seed=header["seed"], options=options, outlook=outlook)
 
 
 def read_header(directory: Path) -> dict[str, Any]:

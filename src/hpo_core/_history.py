@@ -18,6 +18,7 @@ _ORIGINS = ("strategy", "baseline", "enqueued", "inserted")
 _RARE = ("parent", "fidelity", "nodes", "info")
 """What few trials have; it is kept as JSON text."""
 _NAN = math.nan
+_ROOM = 1024
 _dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _loads = json.JSONDecoder().decode
 
@@ -61,14 +62,34 @@ class History(Sequence[TrialRecord]):
         self._attempts, self._exit_code, self._steps = array("H"), array("i"), array("I")
         self._offset = array("q")
         self._nodes = array("I")
+        self._length = 0
+        """Trials; the columns below are longer, so that room for many is made at once."""
+        self._blanks = [(column, array(column.typecode, [blank])) for column, blank in self._results()]
         self._node_codes: dict[tuple[str, ...], int] = {(): 0}
         self._node_sets: list[tuple[str, ...]] = [()]
         self._tags, self._rare = Texts(), Texts()
         self.order = array("I")
         """Numbers in order of finishing."""
 
+    def _results(self) -> list[tuple[array[Any], float]]:
+        """Columns of what is known at the end, and what is in them before."""
+        zeros = (self._duration, self._state, self._failure, self._origin, self._steps, self._nodes)
+        others: list[tuple[array[Any], float]] = [
+            (self._fom, _NAN),
+            (self._loss, math.inf),
+            (self._attempts, 1),
+            (self._exit_code, -1000),
+        ]
+        return [*((column, 0) for column in zeros), *others, (self._offset, -1)]
+
+    def _make_room(self) -> None:
+        for column, blank in self._blanks:
+            column.extend(blank * _ROOM)
+        for metric in self._metrics.values():
+            metric.extend(array("d", [_NAN]) * _ROOM)
+
     def __len__(self) -> int:
-        return len(self._state)
+        return self._length
 
     @overload
     def __getitem__(self, index: int) -> TrialRecord: ...
@@ -93,19 +114,12 @@ class History(Sequence[TrialRecord]):
         for flag, column, code in self._columns:
             value: Any = values.get(flag, _NAN)
             column.append(value if code is None or value != value else code(value))
-        for metric in self._metrics.values():
-            metric.append(_NAN)
-        self._fom.append(_NAN)
-        self._loss.append(math.inf)
-        self._duration.append(0.0)
-        self._state.append(0)
-        self._failure.append(0)
-        self._origin.append(_ORIGINS.index(trial.origin))
-        self._attempts.append(1)
-        self._exit_code.append(-1000)
-        self._steps.append(0)
-        self._offset.append(-1)
-        self._nodes.append(0)
+        i = self._length
+        if i == len(self._state):
+            self._make_room()
+        self._length = i + 1
+        if trial.origin != "strategy":
+            self._origin[i] = _ORIGINS.index(trial.origin)
         self._tags.append("" if trial.tag == f"point{trial.number}" else trial.tag)
         rare = trial.parent is not None or trial.fidelity is not None or trial.nodes is not None or trial.info
         self._rare.append(_dumps({name: getattr(trial, name) for name in _RARE}) if rare else "")
@@ -127,7 +141,7 @@ class History(Sequence[TrialRecord]):
         self._nodes[i] = self._node_code(result.nodes)
         for name, value in result.metrics.items():
             if name not in self._metrics:
-                self._metrics[name] = array("d", [_NAN]) * len(self)
+                self._metrics[name] = array("d", [_NAN]) * len(self._state)
             self._metrics[name][i] = value
         self.order.append(number)
 
@@ -183,7 +197,7 @@ class History(Sequence[TrialRecord]):
 
     def open_numbers(self) -> list[int]:
         """The numbers of all trials without a result."""
-        return [i + 1 for i, state in enumerate(self._state) if state == 0]
+        return [i + 1 for i, state in enumerate(self._state[: self._length]) if state == 0]
 
     def fom(self, number: int) -> float:
         """Its figure of merit, NaN where there is none."""
@@ -195,7 +209,8 @@ class History(Sequence[TrialRecord]):
 
     def counts(self) -> dict[State, int]:
         """How many trials are in each state."""
-        return {state: self._state.count(code) for code, state in enumerate(_STATES)}
+        states = self._state[: self._length]
+        return {state: states.count(code) for code, state in enumerate(_STATES)}
 
     def failures(self) -> dict[Failure, int]:
         """How many trials failed in each class."""
@@ -204,6 +219,8 @@ class History(Sequence[TrialRecord]):
 
     def arrays(self) -> dict[str, array[Any]]:
         """All columns by name, for a snapshot; they are the history's own."""
+        for column in (*self._metrics.values(), *(column for column, _ in self._blanks)):
+            del column[self._length :]
         plain = (
             "_fom",
             "_loss",
@@ -241,3 +258,4 @@ class History(Sequence[TrialRecord]):
         self._node_codes = {names: code for code, names in enumerate(self._node_sets)}
         for column in self.arrays().values():
             read(column)
+        self._length = len(self._state)

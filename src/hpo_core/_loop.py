@@ -7,7 +7,7 @@ ask it while slots are free; put what it asked on disk; launch; wait for the nex
 from __future__ import annotations
 
 import math
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
@@ -95,11 +95,16 @@ class Loop:
         discard = backend.launcher.discard if self._makes_files else None
         self._checkpoints = Checkpoints(evaluator, ledger, study_id, elsewhere=discard)
         self._continues = bool(evaluator.checkpoint) and Capability.CONTINUES in ledger.strategy.capabilities
-        self._lifetimes = Lifetimes(evaluator.eval_timeout_s, evaluator.grace_s, earlier_s)
+        limit_s = evaluator.eval_timeout_s
+        self._lifetimes = Lifetimes(limit_s, evaluator.grace_s, earlier_s)
+        self._limit_s = math.inf if limit_s is None else limit_s
         self._renewing = False
         self._all_joined = False
         self._cleared = False
         self._running: dict[ev.Key, Running] = {}
+        self._limited: OrderedDict[ev.Key, Running] = OrderedDict()
+        """What runs in limited time, in order of the starts, and so of the ends."""
+        self._limit_is_timed = False
         self._waiting: deque[_Waiting] = deque()
         self._asking = 0
         self._idle = False
@@ -163,8 +168,10 @@ class Loop:
             with StopSignals(self._events):
                 self._take_up_open_trials()
                 self._check_budget()
+                self._fill_slots()
                 while not self._finished():
                     self._turn()
+                    self._fill_slots()
         finally:
             if self._asker.pending:
                 self._ledger.forsake()
@@ -180,11 +187,7 @@ class Loop:
     # One turn
 
     def _turn(self) -> None:
-        self._fill_slots()
-        if self._finished():
-            return
-        for event in self._events.next_events(self._time_limit()):
-            self._handlers[type(event)](event)
+        self._hear()
         self._note_elapsed()
         self._check_budget()
         self._ledger.flush()
@@ -192,6 +195,18 @@ class Loop:
             self._backend.launcher.forget(self._over)
             self._over = []
         self._tell()
+
+    def _hear(self) -> None:
+        """Take events until one came that may change what is to be done: a start alone does not."""
+        events: Collection[ev.Event] = ()
+        started = True
+        while started:
+            events = self._events.next_events(self._time_limit())
+            started = bool(events)
+            for event in events:
+                kind = type(event)
+                self._handlers[kind](event)
+                started = started and kind is ev.Started
 
     def _allocation_notice(self, event: ev.AllocationNotice) -> None:
         self._observers.notice(event.text)
@@ -328,27 +343,30 @@ class Loop:
             running.started_s -= 0.0 if self._events.virtual else seconds_since(launch.time)
             found[running.evaluation.key] = running
         adopted = self._backend.launcher.adopt([running.evaluation for running in found.values()])
-        for key in adopted:
-            running = found[key]
+        for running in sorted((found[key] for key in adopted), key=lambda running: running.started_s):
             self._pool.claim(running.evaluation.slots)
-            self._limit(running)
             self._now_runs(running)
+            self._limit(running)
             self._observers.notice(f"trial {running.trial.number} still runs, or has ended meanwhile: adopted")
         return {number for number, _ in adopted}
 
     def _fill_slots(self) -> None:
         """Launch what waits, then ask for more, while slots are free; two writes at the most."""
         while self._pool.free and self._stop is None and not self._fault:
-            launchable = self._take_slots()
-            if self._adopts:
-                for waiting, slots in launchable:
-                    self._ledger.launched(waiting.trial, waiting.attempt, slots)
-            self._ledger.flush(durable=self._backend.is_remote and not self._events.virtual)
-            for waiting, slots in launchable:
-                if not self._fault:
-                    self._launch(waiting, slots)
-            if not self._ask_for_more():
+            if self._waiting:
+                self._launch_waiting()
+            if not self._pool.free or not self._ask_for_more():
                 return
+
+    def _launch_waiting(self) -> None:
+        launchable = self._take_slots()
+        if self._adopts:
+            for waiting, slots in launchable:
+                self._ledger.launched(waiting.trial, waiting.attempt, slots)
+        self._ledger.flush(durable=self._backend.is_remote and not self._events.virtual)
+        for waiting, slots in launchable:
+            if not self._fault:
+                self._launch(waiting, slots)
 
     def _take_slots(self) -> list[tuple[_Waiting, tuple[Slot, ...]]]:
         """Give slots to waiting trials: first come, first served, with bounded overtaking of wide ones."""
@@ -377,9 +395,11 @@ class Loop:
         if self._stop is not None or self._fault:
             return False
         before = len(self._waiting)
-        wanted = self._room() - self._asking - max(before - 1, 0)  # the first that waits, waits for more than is free
-        if self._waiting and self._waiting[0].overtaken >= _OVERTAKEN_AT_MOST:
-            return False
+        wanted = self._room() - self._asking
+        if before:
+            wanted -= before - 1  # the first that waits, waits for more than is free
+            if self._waiting[0].overtaken >= _OVERTAKEN_AT_MOST:
+                return False
         while wanted > 0 and not self._budget_spent():
             if self._ledger.queued:
                 self._waiting.append(_Waiting(self._ledger.next_queued(), 1))
@@ -483,22 +503,35 @@ class Loop:
     def _started(self, event: ev.Started) -> None:
         """It runs since now: what its launcher needed before that does not count as its time."""
         running = self._running.get(event.key)
-        if running is not None and not running.adopted and running.limit is None:
+        if running is not None and not running.adopted and event.key not in self._limited:
             running.started_s = self._events.now()
             self._limit(running)
 
     def _limit(self, running: Running) -> None:
-        limit_s = self._evaluator.eval_timeout_s
-        if limit_s is not None:
-            why = f"it ran longer than eval_timeout, {duration(limit_s)}"
-            end = partial(self._end, running, Failure.TIME_LIMIT, why)
-            running.limit = self._events.call_at(running.started_s + limit_s, end)
+        """From now on its time is limited."""
+        if self._limit_s < math.inf:
+            self._limited[running.evaluation.key] = running
+            if not self._limit_is_timed:
+                self._time_limits()
+
+    def _time_limits(self) -> None:
+        """End what is overdue, and come again for the first of the others: one timer for all."""
+        while self._limited:
+            key, running = next(iter(self._limited.items()))
+            due_s = running.started_s + self._limit_s
+            self._limit_is_timed = due_s > self._events.now()
+            if self._limit_is_timed:
+                self._events.call_at(due_s, self._time_limits)
+                return
+            del self._limited[key]
+            self._end(running, Failure.TIME_LIMIT, f"it ran longer than eval_timeout, {duration(self._limit_s)}")
+        self._limit_is_timed = False
 
     def _prepare(self, trial: Trial, attempt: int, slots: tuple[Slot, ...]) -> Running:
         evaluation, kept = self._plan(trial, attempt, slots)
         if self._makes_files:
             evaluation = attrs.evolve(evaluation, files=self._checkpoints.files(trial, attempt))
-        limit = self._evaluator.max_output_bytes
+        limit, keeps_all = self._evaluator.max_output_bytes, self._keeps_all
         with self._blaming_parser:
             collector = Collector(self._spec, self._backend.parser)
         return Running(
@@ -506,8 +539,8 @@ class Loop:
             evaluation,
             collector,
             self._events.now(),
-            OutputFile(kept.stdout, keep=self._keeps_all, limit=limit),
-            OutputFile(kept.stderr, keep=self._keeps_all, limit=limit),
+            OutputFile(kept.stdout, keep=keeps_all, limit=limit),
+            OutputFile(kept.stderr, keep=keeps_all, limit=limit),
             kept.script,
             proven=len(self._ledger.history.order) > 0,
             merged=self._merged,
@@ -559,8 +592,7 @@ class Loop:
         if running is None:
             return  # A late word on an attempt that was given up.
         self._pool.give_back(running.evaluation.slots)
-        if running.limit is not None:
-            running.limit.cancel()
+        self._limited.pop(event.key, None)
         with self._blaming_parser:
             rest = running.read_rest()
             result = running.result(event, self._events.now(), self._ledger.sign)

@@ -9,6 +9,10 @@ from functools import partial
 from hpo_core.interfaces import Observer
 
 
+def _nothing(*arguments: object) -> None:
+    """What an observer hears where there is none."""
+
+
 class Observers:
     """All observers as one; one that raises is switched off with a warning."""
 
@@ -16,7 +20,7 @@ class Observers:
         self._observers = list(observers)
 
     def __getattr__(self, name: str) -> Callable[..., None]:
-        return partial(self._call, name)
+        return partial(self._call, name) if self._observers else _nothing
 
     def _call(self, method: str, *arguments: object) -> None:
         for observer in list(self._observers):

@@ -10,6 +10,20 @@ _TAIL = 4 * 1024
 TAIL_LINES = 20
 
 
+def fresh_file(path: str, mode: int) -> int:
+    """The descriptor of an empty file, to be written; the folder is made where it is missing.
+
+    Raises:
+        OSError: it can't be made.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+    try:
+        return os.open(path, flags, mode)
+    except FileNotFoundError:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        return os.open(path, flags, mode)
+
+
 class OutputFile:
     """One stream of one evaluation: held in memory while short, in its file from then on.
 
@@ -41,13 +55,13 @@ class OutputFile:
         self._tail = data[-_TAIL:] if len(data) >= _TAIL else (self._tail + data)[-_TAIL:]
 
     def close(self, *, keep: bool) -> None:
-        """No more will come; keep the file or not.
+        """No more will come; keep the file or not. Where nothing came at all, there is none.
 
         Raises:
             OSError: it should be kept, and could not be written whole.
         """
         keep = keep or self._keep
-        if keep and self._head is not None:
+        if keep and self._head:
             self._to_disk()
         if self._file is not None:
             self._file.close()
@@ -66,9 +80,7 @@ class OutputFile:
         head, self._head = bytes(self._head or b""), None
         self._tail = head[-_TAIL:]
         try:
-            os.makedirs(os.path.dirname(self.path), exist_ok=True)
-            fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-            self._file = FileIO(fd, "wb")
+            self._file = FileIO(fresh_file(self.path, 0o600), "wb")
         except OSError as error:
             self._trouble = error
         self._append(head)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
 from attrs import frozen
@@ -11,15 +10,10 @@ from attrs import frozen
 from hpo_core import _workspace
 from hpo_core._checkpoints import attempt_name, checkpoint_of, workspace_of
 from hpo_core.allocation import Slot
-from hpo_core.command import PLACEHOLDERS, Template
+from hpo_core.command import Template
 from hpo_core.evaluator import Evaluator
 from hpo_core.exceptions import ConfigurationError
 from hpo_core.trial import Evaluation, Trial
-
-_OF_THE_DRIVER = {"python": sys.executable}
-"""Placeholders that are no variable of the evaluation."""
-
-_VARIABLES = {fact: f"HPO_{fact.upper()}" for fact in PLACEHOLDERS}
 
 
 @frozen
@@ -68,6 +62,7 @@ class Planner:
         self._elsewhere = elsewhere
         self._template = Template(evaluator.cmd)
         self._of_study = {"HPO_STUDY": study_id, "HPO_STUDY_DIRECTORY": os.path.abspath(directory)}
+        self._memory_limit_bytes = evaluator.memory_limit_bytes
 
     def __call__(
         self, trial: Trial, attempt: int, slots: tuple[Slot, ...], nodes: int | None = None
@@ -83,24 +78,23 @@ class Planner:
         else:
             stem = f"{self._directory}/output/{trial.number}.{attempt}"
             kept = Kept(f"{stem}.out", f"{stem}.err", f"{stem}.sh")
-        facts = {
-            "trial": str(trial.number),
-            "attempt": str(attempt),
-            "tag": trial.tag,
-            "directory": workspace or os.getcwd(),
-            "nodelist": ",".join([slot.node for slot in slots]),
+        environment = {
+            "HPO_TRIAL": str(trial.number),
+            "HPO_ATTEMPT": str(attempt),
+            "HPO_TAG": trial.tag,
+            "HPO_DIRECTORY": workspace or os.getcwd(),
+            "HPO_NODELIST": slots[0].node if len(slots) == 1 else ",".join([slot.node for slot in slots]),
+            "HPO_NUM_NODES": str(nodes),
+            **self._of_study,
         }
         if trial.fidelity is not None:
-            facts["fidelity"] = f"{trial.fidelity:g}"
+            environment["HPO_FIDELITY"] = f"{trial.fidelity:g}"
         if evaluator.checkpoint:
-            facts["checkpoint"] = checkpoint_of(evaluator, self._directory, self._study_id, name)
-        environment = {_VARIABLES[fact]: text for fact, text in facts.items()}
-        environment |= self._of_study
-        environment["HPO_NUM_NODES"] = str(nodes)
+            environment["HPO_CHECKPOINT"] = checkpoint_of(evaluator, self._directory, self._study_id, name)
         arguments = trial.arguments
         if evaluator.flag:
             arguments = " ".join([arguments, *_facts_as_flags(evaluator, trial, nodes)])
-        line = self._template.render(arguments, facts | _OF_THE_DRIVER)
+        line = self._template.render(arguments, environment)
         evaluation = Evaluation(
             trial=trial.number,
             attempt=attempt,
@@ -110,7 +104,7 @@ class Planner:
             environment=environment,
             slots=slots,
             name=f"hpo-{self._study_id}-{trial.number}-{attempt}",
-            memory_limit_bytes=evaluator.memory_limit_bytes,
+            memory_limit_bytes=self._memory_limit_bytes,
         )
         return evaluation, kept
 

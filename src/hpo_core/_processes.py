@@ -146,13 +146,6 @@ def tree_memory(roots: Iterable[int]) -> dict[int, int]:
     return memory
 
 
-def describe(pid: int) -> str:
-    """The command line of a process, shortened, for people; empty when it is gone."""
-    words = _read(pid, "cmdline").split(b"\0")
-    text = " ".join(word.decode(errors="replace") for word in words if word)
-    return text if len(text) <= 80 else text[:77] + "..."
-
-
 def _signal_groups(alive: dict[int, str], number: int) -> None:
     """Signal the groups of processes that are still the same ones; never this process's own group."""
     groups = set()

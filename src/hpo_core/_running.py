@@ -10,7 +10,7 @@ from pathlib import Path
 from attrs import field, mutable
 
 from hpo_core._output import OutputFile
-from hpo_core.events import Ended, Timer
+from hpo_core.events import Ended
 from hpo_core.metrics import Collector, LineSplitter
 from hpo_core.trial import Evaluation, Failure, Report, Result, State, Trial
 
@@ -32,7 +32,6 @@ class Running:
         merged: whether its two streams can't be told apart.
         cause: why the loop ended it, if it did.
         why: the same for people.
-        limit: ends it when its time is over.
         being_prepared: whether its files are still being copied; it is launched after that.
         adopted: whether an earlier driver launched it.
         heard: reports of it that the strategy heard from an earlier driver, where it is adopted.
@@ -49,7 +48,6 @@ class Running:
     merged: bool = False
     cause: Failure | State | None = None
     why: str = ""
-    limit: Timer | None = None
     being_prepared: bool = False
     adopted: bool = False
     heard: int = 0

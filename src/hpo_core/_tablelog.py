@@ -35,23 +35,26 @@ class TableLog(Observer):
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = Path(path)
         self._file: TextIOWrapper | None = None
-        self._rows = 0
+        self._rows: int | None = None
+        """Rows so far; None before the first study."""
         self._best = math.inf
 
     def study_started(self, study: Study) -> None:
-        if self._file is not None:
+        if self._rows is not None:
+            self._file = open(self._path, "a", buffering=1)
             return
         if self._path.exists():
             warnings.warn(f"overwriting existing log file: {self._path}", stacklevel=2)
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._file = open(self._path, "w", buffering=1)
+        self._rows = 0
         self._domains = study.params.domains
         self._sign = -1.0 if study.maximize else 1.0
         head = ["generation", "epoch", "best_fom", "avg_fom", "checkpoint_in", "checkpoint_out"]
         self._file.write(" ".join([*head, *map(_word, self._domains)]) + "\n")
 
     def trial_finished(self, trial: Trial, result: Result) -> None:
-        if self._file is None:
+        if self._file is None or self._rows is None:
             return
         self._best = min(self._best, result.loss)
         own = self._sign * result.loss
@@ -66,11 +69,8 @@ class TableLog(Observer):
 
     def study_finished(self, study: Study) -> None:
         if self._file is not None:
-            self._file.flush()
-
-    def __del__(self) -> None:
-        if getattr(self, "_file", None) is not None and self._file is not None:
             self._file.close()
+            self._file = None
 
 
 def _word(text: str) -> str:

@@ -10,7 +10,6 @@ from typing import Any
 
 from hpo_core import _lock
 from hpo_core._header import read_header
-from hpo_core._history import History
 from hpo_core._record import Record, seconds_since
 from hpo_core._results import Results
 from hpo_core.budget import Budget
@@ -55,11 +54,6 @@ class StudyView(Results):
         """How the command is run, as recorded; None for a study of `ask` and `tell` alone."""
         recorded = self.header["evaluator"]
         return None if recorded is None else Evaluator.from_json(recorded)
-
-    @property
-    def history(self) -> History:
-        """All trials, with what can be counted of them."""
-        return self._ledger.history
 
     @property
     def driver(self) -> str | None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 from pathlib import Path
 
 from hpo_core._fingerprint import is_ours
+from hpo_core._output import fresh_file
 from hpo_core.exceptions import LaunchError
 from hpo_core.trial import Evaluation
+
+_SECRET = re.compile("SECRET|TOKEN|PASSWORD|PASSWD|CREDENTIAL|APIKEY|API_KEY|PRIVATE_KEY", re.IGNORECASE)
 
 NOTES = ".hpo"
 """Folder in a workspace with ``command.sh``, ``stdout`` and ``stderr``."""
@@ -92,13 +96,10 @@ def write_script(path: str, evaluation: Evaluation) -> None:
     lines = ["#!/bin/sh", f"cd {shlex.quote(directory)} || exit 126"]
     lines += [f"export {name}={shlex.quote(masked(name, text))}" for name, text in environment]
     lines.append(evaluation.command)
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    with open(path, "w") as file:
+    with open(fresh_file(path, 0o700), "w") as file:
         file.write("\n".join(lines) + "\n")
-    os.chmod(path, 0o700)
 
 
 def masked(name: str, text: str) -> str:
     """The text, or stars where the variable's name looks as if it held a secret."""
-    secret = ("SECRET", "TOKEN", "PASSWORD", "PASSWD", "CREDENTIAL", "APIKEY", "API_KEY", "PRIVATE_KEY")
-    return "***" if any(word in name.upper() for word in secret) else text
+    return "***" if _SECRET.search(name) else text

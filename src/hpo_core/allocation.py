@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import math
+from bisect import insort
 from collections.abc import Callable, Mapping
 
 from attrs import field, frozen, validators
@@ -152,14 +153,24 @@ class SlotPool:
         chosen = self._first_with_room(nodes, until)
         if len(chosen) < nodes:
             return None
+        if nodes == 1:
+            return (self._take_one(chosen[0]),)
         slots = []
         for name in chosen:
-            node, free = self._nodes[name], self._free[name]
-            slot = free[0] if nodes == 1 else Slot(name, 0, node.gpus, node.cores)
-            self._set_free(name, free[1:] if nodes == 1 else [])
+            node = self._nodes[name]
+            slot = Slot(name, 0, node.gpus, node.cores)
+            self._set_free(name, [])
             self._taken[name][id(slot)] = slot
             slots.append(slot)
         return tuple(slots)
+
+    def _take_one(self, name: str) -> Slot:
+        free = self._free[name]
+        slot = free.pop(0)
+        self.free -= 1
+        self._wholly_free -= len(free) + 1 == self._nodes[name].slots
+        self._taken[name][id(slot)] = slot
+        return slot
 
     def claim(self, slots: tuple[Slot, ...]) -> None:
         """Take exactly these slots, which an earlier driver gave out, now or when their nodes join.
@@ -184,7 +195,9 @@ class SlotPool:
             if len(slots) > 1:
                 self._set_free(name, _share_out(node))
             else:
-                self._set_free(name, sorted([*self._free[name], _share(node, slot.index)], key=_index))
+                free = list(self._free[name])
+                insort(free, _share(node, slot.index), key=_index)
+                self._set_free(name, free)
 
     def _first_with_room(self, nodes: int, until: float | None) -> list[str]:
         """The first so many nodes that have room for an evaluation of that width."""
@@ -213,7 +226,7 @@ class SlotPool:
             self._taken[slot.node][id(slot)] = slot
 
     def _set_free(self, name: str, free: list[Slot]) -> None:
-        """All changes of what is free go through here, so that the sums and the heaps are right."""
+        """Whatever becomes free goes through here, so that the sums and the heaps are right."""
         before, now, slots = len(self._free[name]), len(free), self._nodes[name].slots
         self._free[name] = free
         self.free += now - before
@@ -262,6 +275,8 @@ def _share_out(node: Node) -> list[Slot]:
 
 
 def _share(node: Node, index: int) -> Slot:
+    if not (node.gpus or node.cores):
+        return Slot(node.name, index)
     gpus, cores = len(node.gpus) // node.slots, len(node.cores) // node.slots
     return Slot(
         node.name,

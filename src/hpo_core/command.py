@@ -39,6 +39,8 @@ PLACEHOLDERS: Mapping[str, str] = {
 }
 """What can stand in a command behind an ``@``."""
 
+_VARIABLES = {name: f"HPO_{name.upper()}" for name in PLACEHOLDERS}
+
 _PLACEHOLDER = re.compile("@(" + "|".join(PLACEHOLDERS) + r")(?![A-Za-z0-9_])")
 
 
@@ -67,17 +69,19 @@ class Template:
         self._words = None if _PLACEHOLDER.search(command) else _words(command)
         """What the command is as words, where neither a placeholder nor a shell has a say in it."""
 
-    def render(self, arguments: str, placeholders: Mapping[str, str]) -> CommandLine:
+    def render(self, arguments: str, environment: Mapping[str, str]) -> CommandLine:
         """Fill in the placeholders and append the arguments.
 
         Args:
             arguments: what is appended, ready for a shell, as `Arguments` writes it.
-            placeholders: name to text; a name that is not given stays as it was written.
+            environment: the evaluation's variables; ``@tag`` becomes ``HPO_TAG``, and so on. A placeholder whose
+                variable is not there stays as it was written.
         """
         if self._words is not None:
             text = f"{self._command} {arguments}" if arguments else self._command
             return CommandLine(text, (*self._words, *arguments.split()) if _PLAIN.fullmatch(arguments) else None)
-        filled = _fill(self._command, placeholders)
+        placeholders = {name: environment.get(variable) for name, variable in _VARIABLES.items()}
+        filled = _fill(self._command, {**placeholders, "python": sys.executable})
         text = f"{filled} {arguments}" if arguments else filled
         return CommandLine(text, _words(text))
 
@@ -127,7 +131,7 @@ def _words(text: str) -> tuple[str, ...] | None:
     return words
 
 
-def _fill(command: str, placeholders: Mapping[str, str]) -> str:
+def _fill(command: str, placeholders: Mapping[str, str | None]) -> str:
     """Replace placeholders, each quoted as its place in the shell text demands."""
     parts, end = [], 0
     for match in _PLACEHOLDER.finditer(command):

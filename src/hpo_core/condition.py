@@ -1,7 +1,9 @@
-"""Conditions: when a hyperparameter is used at all (the published module name).
+"""Conditions: when a hyperparameter is used at all.
 
-from hpo_core import condition
-params.add_conditions([condition.greater_than('-b', '-a', 2)])
+The published module name::
+
+    from hpo_core import condition
+    params.add_conditions([condition.greater_than('-b', '-a', 2)])
 """
 
 from hpo_core.space._conditions import (

@@ -144,7 +144,7 @@ class Evaluator:
         alloc_args: text for the allocation command, verbatim.
         timeout: total time for all evaluations, in minutes, or text such as ``2h``; 0: no limit.
         flag: flags that tell the program about its evaluation: ``nodes_per_evaluation``, ``fidelity``.
-        verbose: tell more about evaluations and jobs.
+        verbose: print a line on stdout for each evaluation that begins and each trial that is over, and notices.
         num_retries: times that a failed evaluation is tried again.
         retry_delay: seconds before a failed evaluation is tried again, or text such as ``1m``.
         urika_args: the older name of `launch_args` for the launcher ``urika``.

@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import count
 
-from attrs import field, frozen, mutable
+from attrs import frozen, mutable
 
 from hpo_core.allocation import Node
 from hpo_core.trial import Failure
@@ -142,7 +142,7 @@ class EventLoop(ABC):
     """Time, timers, file descriptors and posted events, for one study at a time."""
 
     virtual: bool = False
-    """Whether time is simulated: nothing real may be waited for."""
+    """Whether time is simulated, so that nothing real may be waited for."""
 
     def __init__(self) -> None:
         self._events: deque[Event] = deque()
@@ -188,15 +188,11 @@ class EventLoop(ABC):
         while True:
             self._run_due_timers()
             if self._events:
-                batch = tuple(self._events)
-                for _ in batch:
-                    self._events.popleft()
-                return batch
+                return tuple([self._events.popleft() for _ in range(len(self._events))])
             if until is not None and self.now() >= until:
                 return ()
             due = self._timers[0][0] if self._timers else None
-            limits = [limit for limit in (until, due) if limit is not None]
-            self._sleep(min(limits) if limits else None)
+            self._sleep(due if until is None else until if due is None else min(until, due))
 
     def _run_due_timers(self) -> None:
         timers = self._timers
@@ -220,7 +216,6 @@ class _Waker:
 
     read_end: int
     write_end: int
-    awake: bool = field(default=False)
 
 
 class RealEventLoop(EventLoop):
@@ -238,8 +233,7 @@ class RealEventLoop(EventLoop):
         self._thread = threading.get_ident()
         self.watch(read_end, self._drain_waker)
 
-    def now(self) -> float:
-        return time.monotonic()
+    now = staticmethod(time.monotonic)
 
     def post(self, event: Event) -> None:
         self._events.append(event)
@@ -253,11 +247,6 @@ class RealEventLoop(EventLoop):
         except OSError:
             pass  # The pipe is full, so the loop wakes anyway; or it is closed already.
 
-    @property
-    def wakeup_fd(self) -> int:
-        """The file descriptor for `signal.set_wakeup_fd`."""
-        return self._waker.write_end
-
     def watch(self, fd: int, callback: Callable[[], None]) -> None:
         if fd in self._watched:
             raise ValueError(f"file descriptor {fd} is watched already")
@@ -270,7 +259,11 @@ class RealEventLoop(EventLoop):
 
     def _sleep(self, until: float | None) -> None:
         timeout = None if until is None else max(0.0, until - self.now()) / self._unit_s
-        for callback in [self._watched[fd] for fd, _ in self._poll.poll(timeout)]:
+        ready = self._poll.poll(timeout)
+        if len(ready) == 1:
+            self._watched[ready[0][0]]()
+            return
+        for callback in [self._watched[fd] for fd, _ in ready]:
             callback()
 
     def _drain_waker(self) -> None:

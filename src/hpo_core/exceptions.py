@@ -8,7 +8,7 @@
     |   +-- StudyChangedError                  the study on disk is not the one described
     +-- PluginError
     |   +-- PluginNotFoundError (also LookupError)   no plugin of that kind and name
-    |   +-- PluginLoadError                    the plugin is there and cannot be imported
+    |   +-- PluginLoadError                    the plugin is there and cannot be used
     |   +-- PluginConflictError                two distributions claim one name
     +-- AllocationError                        no nodes could be had, or they were lost for good
     +-- LaunchError                            an evaluation could not be started at all

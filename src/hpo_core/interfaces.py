@@ -62,13 +62,17 @@ class Plugin(ABC):
     name: ClassVar[str]
     """What users write to choose it."""
     capabilities: frozenset[Capability] = frozenset()
-    """What it can do: of the class, or of one object where options or `Outlook.checkpoints` decide. What an object
-    declares when it has been made counts, and stays as it is."""
+    """What it can do, said by the class, or by one object where options or `Outlook.checkpoints` decide. What an
+    object declares when it has been made counts, and stays as it is."""
     interface_version: ClassVar[int] = INTERFACE_VERSION
     """The interface that it was written for. Any other than `INTERFACE_VERSION` is refused, with a message that says
     what to upgrade; a class that does not name one is never refused."""
     Options: ClassVar[type | None] = None
     """An attrs class, or None for a plugin without options."""
+
+    def _given(self, options: Any) -> Any:
+        """The options, or their defaults where none are given."""
+        return self.Options() if options is None and self.Options is not None else options
 
 
 @mutable
@@ -100,16 +104,14 @@ class Strategy(Plugin):
     Args:
         space: the search space; draws, encodes, finds neighbours and validates.
         seed: for `rng`; every other random number must come from it too.
-        options: an instance of `Options`, or None where the class has none.
+        options: an instance of `Options`; None: their defaults.
         outlook: what is known of slots and budget.
     """
 
     def __init__(self, space: Params, *, seed: int, options: Any = None, outlook: Outlook | None = None) -> None:
-        if options is None and self.Options is not None:
-            options = self.Options()
         self.space = space
         self.rng = random.Random(seed)
-        self.options = options
+        self.options = self._given(options)
         self.outlook = outlook or Outlook()
 
     @abstractmethod
@@ -133,7 +135,7 @@ class Strategy(Plugin):
         """Hear an intermediate value; needs `Capability.REPORTS`.
 
         Returns:
-            True to stop the trial now: it ends as STOPPED with its last report's figure of merit.
+            True to stop the trial now; it ends as STOPPED with its last report's figure of merit.
         """
         return False
 
@@ -185,7 +187,7 @@ class WorkloadManager(Plugin):
     """Gets nodes and gives them back. One object holds one allocation.
 
     Args:
-        options: an instance of `Options`, or None.
+        options: an instance of `Options`; None: their defaults.
     """
 
     default_launcher: ClassVar[str] = "local"
@@ -194,7 +196,7 @@ class WorkloadManager(Plugin):
     """Nodes that it can have at most, or None."""
 
     def __init__(self, options: Any = None) -> None:
-        self.options = options
+        self.options = self._given(options)
 
     @classmethod
     def detect(cls) -> str | None:
@@ -208,6 +210,17 @@ class WorkloadManager(Plugin):
     def event_loop(self) -> EventLoop:
         """The clock and the place for events that a study on this allocation uses."""
         return RealEventLoop()
+
+    def preview(self, request: AllocationRequest) -> str:
+        """The command that would ask for nodes, as exactly as it is known before, for ``--dry-run``; runs nothing.
+
+        Returns:
+            the command; empty where there is none.
+
+        Raises:
+            AllocationError: the request can't be one.
+        """
+        return ""
 
     @abstractmethod
     def acquire(self, request: AllocationRequest, events: EventLoop) -> None:
@@ -276,12 +289,12 @@ class Launcher(Plugin):
     the file ``HPO_HOSTFILE``); there is one `Ended`, when nothing is left on any of them.
 
     Args:
-        options: an instance of `Options`, or None.
+        options: an instance of `Options`; None: their defaults.
         launch_args: the user's text for the launch command, verbatim.
     """
 
     managers: ClassVar[tuple[str, ...]] = ()
-    """Names of the workload managers on whose nodes it can run; empty: on all."""
+    """Names of the workload managers on whose nodes it can run; where there are none, on all."""
     needs: ClassVar[frozenset[Capability]] = frozenset()
     """What its workload manager must be able to do."""
     manager: WorkloadManager | None = None
@@ -291,7 +304,7 @@ class Launcher(Plugin):
     is so for one evaluator may be set in `check`."""
 
     def __init__(self, options: Any = None, *, launch_args: str = "") -> None:
-        self.options = options
+        self.options = self._given(options)
         self.launch_args = launch_args
 
     def check(self, evaluator: Evaluator) -> None:
@@ -360,7 +373,7 @@ class Launcher(Plugin):
         needs no `open`.
 
         Returns:
-            what was ended, for people: processes, job steps, pods.
+            what was ended, for people, such as processes, job steps, pods.
         """
         return ()
 
@@ -410,15 +423,13 @@ class MetricParser(Plugin):
     Args:
         metrics: names that are looked for, in order; or one literal text.
         literal: whether `metrics` holds one literal text as the user wrote it, such as ``f1: ``.
-        options: an instance of `Options`, or None.
+        options: an instance of `Options`; None: their defaults.
     """
 
     def __init__(self, metrics: Sequence[str], *, literal: bool = False, options: Any = None) -> None:
-        if options is None and self.Options is not None:
-            options = self.Options()
         self.metrics = tuple(metrics)
         self.literal = literal
-        self.options = options
+        self.options = self._given(options)
 
     @abstractmethod
     def reader(self) -> MetricReader:

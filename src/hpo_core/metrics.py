@@ -56,6 +56,7 @@ class MetricSpec:
         maximize: whether a larger figure of merit is better.
         parser: name of the metric parser.
         labels: the metrics' names as they stand in results: ``f1`` for the literal text ``'f1: '``.
+        names_to_labels: the one to the other.
     """
 
     names: tuple[str, ...]
@@ -65,10 +66,15 @@ class MetricSpec:
     maximize: bool = False
     parser: str = "text"
     labels: tuple[str, ...] = field(init=False, repr=False, eq=False)
+    names_to_labels: Mapping[str, str] = field(init=False, repr=False, eq=False)
 
     @labels.default
     def _labels(self) -> tuple[str, ...]:
         return tuple(map(_label, self.names)) if self.literal else self.names
+
+    @names_to_labels.default
+    def _names_to_labels(self) -> Mapping[str, str]:
+        return dict(zip(self.names, self.labels, strict=True))
 
     @classmethod
     def parse(

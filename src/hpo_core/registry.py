@@ -6,6 +6,7 @@ or all names are asked for; one that cannot be imported never harms the others.
 
 from __future__ import annotations
 
+import inspect
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -130,12 +131,16 @@ class Registry:
 
         Raises:
             PluginNotFoundError: there is none; the message says what to install, or which names are near.
-            PluginLoadError: a distribution promises it and cannot be imported; the cause is chained.
+            PluginLoadError: a distribution promises it and cannot be imported (the cause is chained), or the class was
+                written for another interface version or lacks methods.
             PluginConflictError: two distributions claim the name.
         """
         with self._lock:
-            added = [cls for cls in self._added if issubclass(cls, KINDS[kind])]
-            for cls in (*added, *self._builtin_classes(kind)):
+            for cls in self._added_classes(kind):
+                if cls.name == name:
+                    _check_usable(kind, cls.__module__, cls)
+                    return cls
+            for cls in self._builtin_classes(kind):
                 if cls.name == name:
                     return cls
             found = self._registered(kind, name)
@@ -143,13 +148,13 @@ class Registry:
                 raise self._not_found(kind, name)
             if len(found) > 1:
                 raise _conflict(kind, name, found[0][0], found[1][0])
-            self._check_interface(kind, *found[0])
+            _check_usable(kind, *found[0])
             return found[0][1]
 
     def names(self, kind: str) -> tuple[str, ...]:
         """All names of a kind that can be asked for, sorted."""
         with self._lock:
-            classes = list(self._builtin_classes(kind))
+            classes = [*self._added_classes(kind), *self._builtin_classes(kind)]
             for source in self._external_sources():
                 classes += source.classes(kind)
             return tuple(sorted({cls.name for cls in classes}))
@@ -188,6 +193,9 @@ class Registry:
             return str(error)
         return "ok"
 
+    def _added_classes(self, kind: str) -> list[type[Plugin]]:
+        return [cls for cls in self._added if issubclass(cls, KINDS[kind])]
+
     def _builtin_classes(self, kind: str) -> list[type[Plugin]]:
         classes = self._builtin.classes(kind)
         if self._builtin.failure is not None:
@@ -203,16 +211,6 @@ class Registry:
                 points = entry_points(group=ENTRY_POINT_GROUP)
             self._external = [_source(point) for point in sorted(points, key=lambda point: str(point.name))]
         return self._external
-
-    def _check_interface(self, kind: str, distribution: str, cls: type[Plugin]) -> None:
-        if cls.interface_version != INTERFACE_VERSION:
-            older = cls.interface_version < INTERFACE_VERSION
-            raise PluginLoadError(
-                f"{_spoken(kind)} '{cls.name}' of {distribution} was written for interface version "
-                f"{cls.interface_version}, this hpo-core has version {INTERFACE_VERSION}: "
-                f"upgrade {distribution if older else 'hpo-core'}",
-                distribution=distribution,
-            )
 
     def _not_found(self, kind: str, name: str) -> PluginError:
         for source in self._external_sources():
@@ -245,11 +243,29 @@ class Registry:
         )
 
 
+def _check_usable(kind: str, distribution: str, cls: type[Plugin]) -> None:
+    who = f"{_spoken(kind)} '{cls.name}' of {distribution}"
+    reason = ""
+    if type(cls.interface_version) is not int:
+        reason = (
+            f"{who} says interface_version = {cls.interface_version!r}, "
+            f"which is not a whole number such as {INTERFACE_VERSION}"
+        )
+    elif cls.interface_version != INTERFACE_VERSION:
+        older = cls.interface_version < INTERFACE_VERSION
+        reason = (
+            f"{who} was written for interface version {cls.interface_version}, this hpo-core has version "
+            f"{INTERFACE_VERSION}: upgrade {distribution if older else 'hpo-core'}"
+        )
+    elif inspect.isabstract(cls):
+        reason = f"{who} does not implement {', '.join(f'{name}()' for name in sorted(cls.__abstractmethods__))}"
+    if reason:
+        raise PluginLoadError(reason, distribution=distribution)
+
+
 def _conflict(kind: str, name: str, first: str, second: str) -> PluginConflictError:
-    return PluginConflictError(
-        f"{_spoken(kind)} '{name}' is registered by both {first} and {second}: uninstall one of them",
-        distributions=(first, second),
-    )
+    what = f"by both {first} and {second}: uninstall one of them" if first != second else f"twice by {first}"
+    return PluginConflictError(f"{_spoken(kind)} '{name}' is registered {what}", distributions=(first, second))
 
 
 def _promised(source: _Source, kind: str) -> list[str]:
@@ -269,9 +285,18 @@ def _manager(modules: Iterable[ModuleType]) -> pluggy.PluginManager:
 
     manager = pluggy.PluginManager("hpo_core")
     manager.add_hookspecs(hookspecs)
+    hooks = [f"hpo_register_{kind}" for kind in KINDS]
     for module in modules:
         manager.register(module)
-    manager.check_pending()
+        callers = manager.get_hookcallers(module) or []
+        for caller in callers:
+            if not caller.has_spec():
+                raise PluginError(f"there is no hook {caller.name}{did_you_mean(caller.name, hooks)}")
+        if not callers:
+            names = ", ".join(hooks)
+            raise PluginError(
+                f"the module {module.__name__} implements no hook: mark one of {names} with hpo_core.hookimpl"
+            )
     return manager
 
 

@@ -6,7 +6,7 @@ import os
 import secrets
 import tempfile
 from bisect import bisect_right
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +85,7 @@ class Simulation:
 def simulate(
     params: Params,
     evaluator: Evaluator,
-    objective: Callable[[Mapping[str, str]], float] | str | os.PathLike[str] | None = None,
+    objective: Callable[[Mapping[str, str]], float | Sequence[float]] | str | os.PathLike[str] | None = None,
     *,
     run_time: Callable[[Mapping[str, str]], float] | float | str | None = None,
     strategy: str | type[Strategy] = "random",
@@ -103,7 +103,8 @@ def simulate(
         params: the search space.
         evaluator: how the real study would run; it is left as it is.
         objective: what an evaluation comes to: the directory of an earlier study, whose nearest trial is taken; a
-            function from flags and values, as text, to the figure of merit; or one in a file, ``surrogate.py:loss``.
+            function from flags and values, as text, to the figure of merit, or to several that are printed in equal
+            steps of the run time, so that a strategy may stop the trial; or one in a file, ``surrogate.py:loss``.
         run_time: how long it takes: seconds, text such as ``10m`` or ``5m:20m`` (one in ten takes less, one in ten
             more), a function or an earlier study as above. None: as in the study that is the objective, else
             log-normal with median 1 s.

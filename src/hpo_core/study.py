@@ -19,6 +19,7 @@ from typing import Any
 import attrs
 
 from hpo_core import registry
+from hpo_core._blame import faults_of
 from hpo_core._checkpoints import Checkpoints
 from hpo_core._fingerprint import differences, fingerprint
 from hpo_core._header import (
@@ -35,6 +36,7 @@ from hpo_core._lock import Lock
 from hpo_core._observers import Observers
 from hpo_core._plan import Planner, width
 from hpo_core._results import Results
+from hpo_core._summary import show_command
 from hpo_core._words import seconds
 from hpo_core.allocation import Slot
 from hpo_core.budget import Budget, StopReason
@@ -262,7 +264,7 @@ class Study(Results):
             return
         warnings.warn(
             f"no trial has a result; trial {failed.number} failed: {failed.result.message} "
-            f"(look at it: hpo show {self.directory} {failed.number})",
+            f"(look at it: {show_command(self.directory, failed.number)})",
             NoResultWarning,
             stacklevel=3,
         )
@@ -289,10 +291,10 @@ class Study(Results):
     def ask(self) -> Trial | None:
         """The next trial, for a loop of your own: the defaults first, what was enqueued, then the strategy's.
 
+        A trial that was asked for and not told, before a crash too, is in `open_trials` and can be told any time.
+
         Returns:
             the trial, recorded; or None: for good when `done` is True, else until the next `tell`.
-
-        A trial that was asked for and not told, before a crash too, is in `open_trials` and can be told any time.
         """
         if self.budget.n_trials is not None:
             self._outlook.trials_left = self.budget.n_trials - self._ledger.asked
@@ -514,7 +516,7 @@ class Study(Results):
                 "set Evaluator(checkpoint='ckpt'), and have the command read and write below @checkpoint"
             )
         self._ledger.n_trials = self.budget.n_trials
-        self._observers = Observers([_observer(observer) for observer in observers])
+        self._observers = Observers(_listening(observers, verbose=evaluator is not None and evaluator.verbose))
 
     def _check_command(self) -> None:
         if self.evaluator is None or self.evaluator.backend.is_remote:
@@ -581,8 +583,18 @@ def _make_directory(directory: str | os.PathLike[str] | None) -> Path:
             number += 1
 
 
-def _observer(observer: str | Observer) -> Observer:
-    return registry.get(Observer, observer)() if isinstance(observer, str) else observer
+def _listening(observers: Iterable[str | Observer], *, verbose: bool) -> list[Observer]:
+    found = [_observer(one) if isinstance(one, str) else one for one in observers]
+    if verbose and not any(one.name == "evaluations" for one in found):
+        from hpo_core.builtin.observers import Evaluations
+
+        found.append(Evaluations(notices=not any(one.name == "progress" for one in found)))
+    return found
+
+
+def _observer(name: str) -> Observer:
+    with faults_of(f"observer '{name}' could not be made"):
+        return registry.get(Observer, name)()
 
 
 def _told_result(fom: float | None, metrics: dict[str, float], failure: str, duration_s: float, sign: float) -> Result:

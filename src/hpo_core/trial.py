@@ -44,7 +44,7 @@ class Failure(Enum):
 
     @property
     def programs_fault(self) -> bool:
-        """Whether the program or its set-up is to blame: only these use up `num_retries`."""
+        """Whether the program or its set-up is to blame; only these use up `num_retries`."""
         return self not in _NOT_THE_PROGRAM
 
 

@@ -144,7 +144,7 @@ class Elsewhere(ProcessLauncher):
 @pytest.mark.parametrize(
     ("cls", "fault"),
     [
-        (Abstract, "it does not implement close(), end()"),
+        (Abstract, "does not implement close(), end()"),
         (Deaf, "it declares REPORTS and does not implement report()"),
         (Confused, "it declares STREAMS, which says nothing of a strategy"),
         (Misspelt, "it declares 'SLOW', which is no hpo_core.Capability"),

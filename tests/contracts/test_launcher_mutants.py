@@ -220,14 +220,14 @@ class WaitsForTheOutputsEnd(LocalLauncher):
 
     def open(self, events, study_id):
         super().open(events, study_id)
-        unwatch = self._engine._unwatch
+        unwatch = self._engine._close_pipe
 
         def end_too(process, fd):
             unwatch(process, fd)
-            if not process.watched and process.job.key in self._engine._running:
+            if not process.pipes and process.job.key in self._engine._running:
                 self.end(process.job.key, 0.0)
 
-        self._engine._unwatch = end_too
+        self._engine._close_pipe = end_too
 
 
 class OneAtATime(OldStyle):

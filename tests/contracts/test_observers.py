@@ -6,7 +6,8 @@ import sys
 import pytest
 
 import hpo_core as hpo
-from hpo_core.builtin.observers import Progress
+from hpo_core._tablelog import TableLog
+from hpo_core.builtin.observers import Evaluations, Progress
 from hpo_core.testing import ObserverContract
 
 
@@ -14,6 +15,18 @@ class TestProgress(ObserverContract):
     @pytest.fixture
     def observer(self):
         return Progress()
+
+
+class TestEvaluations(ObserverContract):
+    @pytest.fixture
+    def observer(self):
+        return Evaluations(io.StringIO(), notices=True)
+
+
+class TestTableLog(ObserverContract):
+    @pytest.fixture
+    def observer(self, tmp_path):
+        return TableLog(tmp_path / "first.log")
 
 
 class TestDoesNothing(ObserverContract):
@@ -75,6 +88,14 @@ class LeavesFilesOpen(hpo.Observer):
         self.files.append(open("log.txt", "a"))
 
 
+class KeepsItsFileOpen(hpo.Observer):
+    files: dict[str, io.TextIOWrapper] = {}  # noqa: RUF012
+
+    def study_started(self, study):
+        if not self.files:
+            self.files["log"] = open("log.txt", "a")
+
+
 MUTANTS = [
     (Misspelt, "test_declares_itself"),
     (ExpectsResults, "test_hears_a_whole_life"),
@@ -83,6 +104,7 @@ MUTANTS = [
     (ExpectsToBeNew, "test_serves_one_study_after_the_other"),
     (Meddles, "test_changes_nothing"),
     (LeavesFilesOpen, "test_holds_nothing_afterwards"),
+    (KeepsItsFileOpen, "test_holds_nothing_afterwards"),
 ]
 
 

@@ -13,8 +13,14 @@ class TestRandom(StrategyContract):
 
 class TestGrid(StrategyContract):
     strategy = GridStrategy
-    constant_cost = True
     examples = 8
+
+
+class TestFineGrid(StrategyContract):
+    strategy = GridStrategy
+    options = GridOptions(grid_size=12)
+    constant_cost = True
+    examples = 3
 
 
 class TestGridOfThreePoints(StrategyContract):

@@ -374,6 +374,22 @@ class RemembersAll(RandomStrategy):
         self.told.append(result.loss)
 
 
+class ComparesAll(RemembersAll):
+    """The same, in compiled code."""
+
+    def ask(self):
+        min(self.told, default=0.0)
+        return RandomStrategy.ask(self)
+
+
+class CopiesAll(RemembersAll):
+    """Makes an array of its whole history in every ask."""
+
+    def ask(self):
+        np.array(self.told)
+        return RandomStrategy.ask(self)
+
+
 STRATEGIES = [
     (OutOfBounds, "test_proposals_are_valid", {}),
     (IgnoresConditions, "test_proposals_are_valid", {}),
@@ -411,6 +427,8 @@ STRATEGIES = [
     (DrawsForOthers, "test_completes_foreign_trials", {}),
     (MovesOthers, "test_accepts_foreign_trials", {}),
     (RemembersAll, "test_cost_does_not_grow_with_history", {}),
+    (ComparesAll, "test_cost_does_not_grow_with_history", {}),
+    (CopiesAll, "test_cost_does_not_grow_with_history", {}),
 ]
 
 
@@ -433,3 +451,11 @@ def test_wrong_strategies_are_caught(mutant: type[Strategy], check, more, monkey
 
 def test_a_strategy_that_continues_rightly_passes():
     StrategyContract().test_continues_what_is_there(lambda space, seed: Continues(space, seed=seed))
+
+
+def test_a_failure_shows_the_whole_space_and_the_first_answer_that_differs():
+    with pytest.raises(
+        AssertionError, match=r"answer \d+ is another one restored after \d+ steps: .* and else"
+    ) as caught:
+        StrategyContract().test_restored_state_goes_on_the_same(lambda space, seed: LosesState(space, seed=seed))
+    assert "space = Params.from_json({'params': [{'flag':" in "\n".join(caught.value.__notes__)

@@ -39,7 +39,7 @@ def args(tmp_path_factory) -> str:
 
 
 def render(command: str, arguments: str, placeholders: dict[str, str]) -> CommandLine:
-    return Template(command).render(arguments, placeholders)
+    return Template(command).render(arguments, {f"HPO_{name.upper()}": text for name, text in placeholders.items()})
 
 
 def seen(command: str | list[str], shell: str = "/bin/sh") -> list[str]:

@@ -9,6 +9,8 @@ import attrs
 import pytest
 
 import hpo_core as hpo
+from hpo_core.builtin.local import LocalManager
+from hpo_core.testing.plugins import registered
 
 
 @pytest.mark.parametrize(
@@ -159,6 +161,26 @@ def test_auto_falls_back_to_this_machine(monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")
     backend = combine()
     assert (backend.manager.name, backend.launcher.name) == ("local", "local")
+
+
+class Unsure(LocalManager):
+    """Is installed where it can't tell whether it is there."""
+
+    name = "unsure"
+
+    @classmethod
+    def detect(cls):
+        raise OSError("no socket")
+
+
+def test_auto_passes_over_a_manager_that_fails_to_tell_and_says_so(monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")
+    with registered(Unsure):
+        backend = combine()
+        assert backend.manager.name == "local"
+        assert "could not ask workload manager unsure: OSError: no socket" in backend.chosen
+        with pytest.raises(hpo.ConfigurationError, match=r"asked: .*unsure: OSError: no socket"):
+            combine(nodes=4)
 
 
 @pytest.mark.parametrize(

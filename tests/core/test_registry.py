@@ -127,7 +127,11 @@ BROKEN = {
     "exits": ("raise SystemExit('stop everything')", "stop everything"),
     "has an unknown hook": (
         "from hpo_core import hookimpl\n@hookimpl\ndef hpo_register_strategie(): return None",
-        "hpo_register_strategie",
+        r"there is no hook hpo_register_strategie (did you mean 'hpo_register_strategy'?)",
+    ),
+    "forgets the mark": (
+        "from hpo_core import Strategy\ndef hpo_register_strategy(): return Strategy",
+        "module hpo_broken implements no hook: mark one of hpo_register_strategy, ",
     ),
     "returns no class": (
         "from hpo_core import hookimpl\n@hookimpl\ndef hpo_register_strategy(): return 'guess'",
@@ -207,6 +211,31 @@ def test_another_interface_version_is_refused_and_says_what_to_upgrade(site, ver
     with pytest.raises(hpo.PluginLoadError, match=f"written for interface version {version}.*{who}$"):
         registry.get("strategy", "guess")
     assert registry.get("strategy", "grid")
+
+
+@pytest.mark.parametrize("version", ["'1'", "None", "1.0", "True"])
+def test_an_interface_version_that_is_no_whole_number_is_refused(site, version):
+    site.install("hpo-guess", GUESS.replace('name = "guess"', f'name = "guess"; interface_version = {version}'))
+    registry = site.registry()
+    with pytest.raises(hpo.PluginLoadError, match=r"'guess' of hpo-guess.*interface_version = .*not a whole number"):
+        registry.get("strategy", "guess")
+    (info,) = [info for info in registry.infos() if info.distribution == "hpo-guess"]
+    assert "not a whole number" in info.health
+
+
+def test_a_class_that_lacks_methods_is_refused_naming_them(site):
+    site.install("hpo-guess", GUESS.replace("def ask", "def asks"))
+    registry = site.registry()
+    with pytest.raises(hpo.PluginLoadError, match=r"'guess' of hpo-guess does not implement ask\(\)"):
+        registry.get("strategy", "guess")
+    assert [info.health for info in registry.infos() if info.name == "guess"] != ["ok"]
+
+
+def test_a_name_that_one_distribution_gives_twice_names_it_once(site):
+    twice = GUESS.replace("return Guess", "return [Guess, type('Other', (Guess,), {})]")
+    site.install("hpo-guess", twice)
+    with pytest.raises(hpo.PluginConflictError, match="'guess' is registered twice by hpo-guess"):
+        site.registry().get("strategy", "guess")
 
 
 def test_an_unknown_name_gives_a_close_match_and_what_there_is(site):

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 import hpo_core as hpo
-from hpo_core.builtin._surrogates import Recorded, run_times
+from hpo_core.builtin._surrogates import Recorded, durations
+from hpo_core.builtin.random import RandomStrategy
 
 SPACE = [["--x", 0.9, (0.0, 1.0)], ["--kind", "a", hpo.Values(["a b", "a", "it's"], ordered=False)]]
 
@@ -115,8 +116,8 @@ def test_an_earlier_study_of_other_flags_is_refused(evaluator, earlier):
     [
         ({"objective": "nowhere"}, r"option 'objective': 'nowhere' is neither the directory of a study nor a function"),
         ({"objective": "none.py:loss"}, r"option 'objective': 'none.py:loss': there is no file none.py"),
-        ({"run_time": "soon"}, r"option 'run_time': run_time: 'soon' is no duration"),
-        ({"run_time": "20m:5m"}, r"option 'run_time': run_time='20m:5m' must be a duration such as '10m', or two"),
+        ({"run_time": "soon"}, r"option 'run_time': time: 'soon' is no duration"),
+        ({"run_time": "20m:5m"}, r"option 'run_time': '20m:5m' must be a duration such as '10m', or two"),
     ],
 )
 def test_what_makes_no_sense_is_refused(params, evaluator, given, message):
@@ -142,6 +143,12 @@ def test_a_function_that_fails_stops_the_study_by_name(params, evaluator, which)
         hpo.simulate(params, evaluator, **{"objective": loss, "n_trials": 4, which: wrong})
 
 
+@pytest.mark.parametrize("answer", [-5.0, float("nan"), float("inf")])
+def test_a_run_time_that_is_none_stops_the_study(params, evaluator, answer):
+    with pytest.raises(hpo.StudyStopped, match=r"the simulation's run_time .* must be finite and not negative"):
+        hpo.simulate(params, evaluator, loss, n_trials=4, run_time=lambda values: answer)
+
+
 def test_a_point_outside_of_what_was_recorded_stops_the_study(evaluator, earlier):
     wider = hpo.Params([["--x", (0.0, 9.0)], SPACE[1]])
     with pytest.raises(hpo.StudyStopped, match=r"can't go on: .*earlier says nothing of --x=.* outside \(0, 1\)"):
@@ -151,8 +158,8 @@ def test_a_point_outside_of_what_was_recorded_stops_the_study(evaluator, earlier
 def test_most_run_times_lie_between_the_two_that_are_given():
     import random
 
-    draw = run_times("5m:20m", random.Random(1))
-    times = sorted(draw({}) for _ in range(1000))
+    draw = durations("5m:20m", random.Random(1))
+    times = sorted(draw() for _ in range(1000))
     assert times[100] == pytest.approx(300, rel=0.1)
     assert times[900] == pytest.approx(1200, rel=0.1)
 
@@ -177,3 +184,57 @@ def test_options_of_the_simulated_cluster_count(params):
         run = hpo.simulate(params, evaluator, loss, run_time=60.0, n_trials=6, seed=1)
     assert (run.trials, run.failed) == (6, 0)
     assert run.time_s == 240.0
+
+
+def test_a_curve_is_printed_step_by_step_and_a_strategy_may_stop_it(params, evaluator):
+    """What early stopping saves can be seen before it is paid for."""
+
+    class Impatient(RandomStrategy):
+        capabilities = frozenset({hpo.Capability.REPORTS})
+
+        def report(self, trial, report):
+            return report.step == 3 and report.fom > 0.1
+
+    def curve(values):
+        return [loss(values) + 1 / step for step in range(1, 11)]
+
+    whole = hpo.simulate(params, evaluator, curve, run_time="10m", n_trials=24, seed=3)
+    early = hpo.simulate(params, evaluator, curve, run_time="10m", n_trials=24, seed=3, strategy=Impatient)
+    assert whole.time_s == 6 * 600.0
+    assert early.time_s == 6 * 180.0  # all are above 0.1 after three of ten steps
+    assert whole.best_fom == pytest.approx(min(progress.best_fom for progress in whole.progress))
+    assert whole.best_fom < early.best_fom
+
+
+def test_numbers_of_numpy_are_numbers(params, evaluator):
+    np = pytest.importorskip("numpy")
+    assert hpo.simulate(params, evaluator, lambda values: np.float64(2.5), n_trials=2, seed=1).best_fom == 2.5
+    assert hpo.simulate(params, evaluator, lambda values: np.array([3.0, 0.5]), n_trials=2, seed=1).best_fom == 0.5
+
+
+def cluster(params, **options):
+    with hpo.Evaluator("program", nodes=50, workload_manager="simulated", manager_options=options) as evaluator:
+        return hpo.simulate(params, evaluator, loss, run_time="30m:90m", n_trials=300, seed=1)
+
+
+def test_failures_preemptions_and_queue_waits_are_drawn_from_the_seed(params):
+    troubles = {"queue_wait": "10m:4h", "node_failures": "20h", "preemptions": "40h"}
+    run = cluster(params, **troubles)
+    assert run == cluster(params, **troubles)
+    assert run != cluster(params, **troubles, seed=2)
+    assert run.busy < cluster(params).busy - 0.05
+    assert (run.trials, run.failed) == (300, 0), "what a lost node ran is tried again"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"queue_wait": "soon"}, "workload manager 'simulated', option 'queue_wait': time: 'soon' is no duration"),
+        ({"walltime": -1.0}, "option 'walltime': time: -1.0 is no duration"),
+        ({"node_failures": "0s"}, "option 'node_failures': the mean time after which a node is lost must be more"),
+        ({"preemptions": {"sim1": "x"}}, "option 'preemptions': sim1: 'x' is no duration"),
+    ],
+)
+def test_a_cluster_that_makes_no_sense_is_refused(params, options, message):
+    with pytest.raises(hpo.ConfigurationError, match=message):
+        cluster(params, **options)

@@ -5,6 +5,7 @@ import io
 import json
 import math
 import os
+import re
 import stat
 from pathlib import Path
 
@@ -556,3 +557,22 @@ def test_a_strategy_that_waits_for_nothing_is_told_so(search):
 
     with pytest.raises(hpo.StudyStopped, match="strategy 'stuck' waits for results, and none is on its way"):
         search(study={"strategy": Stuck})
+
+
+def test_a_verbose_evaluator_tells_of_each_evaluation(search, capsys):
+    search("./value", verbose=True, study={"n_trials": 2})
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:2] == ["trial 1 begins: ./value --x=5", lines[1]]
+    assert re.fullmatch(r"trial 1 done: 5 after .* on \S+", lines[1])
+    assert len(lines) == 4
+    search("./value", study={"n_trials": 2, "directory": "silent"})
+    assert capsys.readouterr().out == ""
+
+
+def test_a_verbose_evaluator_tells_of_failures_and_attempts(search, program, capsys):
+    program("broken", "#!/bin/sh\nexit 3\n")
+    search("./broken", verbose=True, num_retries=1, study={"n_trials": 1})
+    begins, notice, again, failed = capsys.readouterr().out.splitlines()
+    assert "exit code 3" in notice
+    assert again == begins.replace("begins:", "begins, attempt 2:")
+    assert failed.startswith("trial 1 failed: exit code 3")

@@ -10,7 +10,7 @@ from environments import new_environment
 from following import BLOCK, Reader, is_like
 
 AUTHORS = Path(__file__).parents[2] / "docs" / "authors"
-KINDS = ["launcher", "strategy", "manager", "parser", "observer"]
+KINDS = ["launcher", "strategy", "manager", "cluster", "parser", "observer"]
 
 
 @pytest.fixture(scope="module")

@@ -96,7 +96,7 @@ def test_what_still_runs_is_adopted_and_not_run_again(world: World) -> None:
     world.kill_driver_while_two_run()
     assert len(left_of(world.study_id)) >= 2, "they outlive their driver"
     world.drive()
-    world.until(lambda: len(world.records("resumed")) == 1)
+    world.until(lambda: len(list(world.directory.glob("detached/*/adopted"))) == 2)
     told = world.end()
     assert "budget" in told["stop"]
     assert world.starts() == dict.fromkeys(range(1, 5), 1)

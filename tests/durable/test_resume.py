@@ -73,7 +73,7 @@ def test_a_killed_and_resumed_run_proposes_what_an_uninterrupted_one_does(
 ) -> None:
     command = program("time.sleep(0.02); print('FoM:', float(sys.argv[1].split('=')[1]))")
     driver = drive(cmd=command, study={"n_trials": 30})
-    driver.wait_until(lambda: driver.directory.exists() and (driver.directory / NAME).stat().st_size > 3000)
+    driver.wait_until(lambda: (driver.directory / NAME).exists() and (driver.directory / NAME).stat().st_size > 3000)
     driver.signal(9)
     driver.end()
     assert 0 < len(driver.records("finished")) < 30

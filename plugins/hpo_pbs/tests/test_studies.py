@@ -6,165 +6,94 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 import hpo_core as hpo
 from hpo_core import _processes
-from hpo_core.journal import read
 from hpo_core.registry import get
 
-QUICK = {"poll": 0.5}
 SPACE = [["--x", 0.5, (0.0, 1.0)]]
 
 
-class Watching(hpo.Observer):
-    """Writes down what is heard."""
-
-    name = "watching"
-
-    def __init__(self) -> None:
-        self.notices: list[str] = []
-
-    def notice(self, text: str) -> None:
-        self.notices.append(text)
-
-
-def run(command: str, n_trials: int, **arguments: Any) -> tuple[hpo.Study, Watching]:
-    watching = Watching()
-    given = {
-        "workload_manager": "pbs",
-        "alloc_timeout": 5,
-        "manager_options": {**QUICK, **arguments.pop("options", {})},
-        "launcher_options": {"address": "127.0.0.1"},
-        **arguments,
-    }
-    with hpo.Evaluator(command, **given) as evaluator:
-        study = hpo.Study(
-            hpo.Params(SPACE), evaluator, n_trials=n_trials, seed=1, observers=[watching], directory="study"
-        )
-        study.optimize()
-        study.close()
-    return study, watching
-
-
-class Driver:
-    """A driver in a process of its own, which can be killed."""
-
-    def __init__(self, here: Path, command: str, n_trials: int, **arguments: Any) -> None:
-        evaluator = {
-            "cmd": command,
-            "workload_manager": "pbs",
-            "alloc_timeout": 5,
-            "manager_options": {**QUICK, **arguments.pop("options", {})},
-            "launcher_options": {"address": "127.0.0.1"},
-            **arguments,
-        }
-        settings = {"evaluator": evaluator, "study": {"n_trials": n_trials}}
-        self.here, self.heard = here, here / "driver.out"
-        with self.heard.open("ab") as out:
-            self.process = subprocess.Popen(
-                [sys.executable, str(Path(__file__).with_name("driver.py")), json.dumps(settings)],
-                cwd=here,
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-
-    def said(self, text: str) -> int:
-        return self.heard.read_text().count(text)
-
-    def signal(self, number: int) -> None:
-        os.kill(self.process.pid, number)
-
-    def end(self, limit_s: float = 60.0) -> str:
-        self.process.wait(limit_s)
-        return self.heard.read_text()
-
-    def study_id(self) -> str:
-        return str(next(iter(read(self.here / "study"))).record["id"])
-
-    def kill(self) -> None:
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait()
-
-
-@pytest.fixture
-def drivers() -> Iterator[list[Driver]]:
-    """Those that are put here are ended after the test, whatever comes."""
-    started: list[Driver] = []
-    yield started
-    for driver in started:
-        driver.kill()
-
-
-def left(cluster: Any) -> list[str]:
-    """Processes that work for this home or run here, but for the stand-in itself and us."""
-    found = []
-    for pid in _processes._all():
-        words = _processes._read(pid, "cmdline").replace(b"\0", b" ").decode(errors="replace")
-        mine = str(cluster.home) in words or f"HOME={cluster.home}".encode() in _processes._environment(pid)
-        if mine and pid not in (os.getpid(), cluster.server.pid) and _processes.started(pid):
-            found.append(f"{pid}: {words}")
-    return found
-
-
-def asleep(cluster: Any) -> int:
-    """Evaluations that have come to their long sleep."""
-    return len([line for line in left(cluster) if line.endswith(": sleep 60 ")])
-
-
-def nothing_is_left(cluster: Any) -> None:
-    """No job, no process, no folder."""
-    cluster.wait_for(lambda: cluster.jobs() == [])
-    cluster.wait_for(lambda: not left(cluster), pause_s=0.1)
-    cluster.wait_for(lambda: not list((cluster.home / ".hpo-pbs").glob(".*")))
-
-
 def test_a_hundred_evaluations_on_four_nodes(cluster):
-    study, _ = run("echo $HPO_NODE $PBS_NODENUM FoM: $HPO_TRIAL; :", 100, nodes=4, metric="FoM: ")
+    study, _ = cluster.study("echo $HPO_NODE $PBS_NODENUM FoM: $HPO_TRIAL; :", 100, nodes=4, metric="FoM: ")
     assert [record.result.state for record in study.trials] == [hpo.State.DONE] * 100
     assert {name for record in study.trials for name in record.result.nodes} == {f"node{i:02d}" for i in range(1, 5)}
-    nothing_is_left(cluster)
+    cluster.nothing_is_left()
 
 
-def test_evaluations_of_two_nodes(cluster):
-    """Their nodes are in a host file, and whatever they leave behind is ended on both."""
-    command = "sort $HPO_HOSTFILE > $HPO_TRIAL.hosts; echo FoM: $(wc -l < $HPO_HOSTFILE); :"
-    study, _ = run(command, 6, nodes=4, nodes_per_eval=2)
+STARTERS = {
+    "pbsdsh": "{bin}/pbsdsh -n $(grep -n $other $PBS_NODEFILE | head -1 | cut -d: -f1 | expr $(cat) - 1) -- /bin/sh",
+    "pbs_tmrsh": "{bin}/pbs_tmrsh $other /bin/sh",
+    "ssh": "{bin}/ssh -n $other /bin/sh",
+}
+"""How an evaluation starts something on another of its nodes."""
+
+
+@pytest.mark.parametrize("starter", STARTERS)
+def test_evaluations_of_two_nodes(cluster, starter):
+    """Their nodes are in a host file and a placeholder; what they leave on the second ends with them."""
+    (cluster.home / "left.sh").write_text("trap '' TERM\nexport HPO_EVALUATION=$1\necho $$ > $2.pid\nsleep 60\n")
+    go = STARTERS[starter].format(bin=cluster.bin)
+    (cluster.home / "wide.sh").write_text(
+        "other=$(sed -n 2p $HPO_HOSTFILE)\n"
+        "echo $1 $HPO_NODELIST $(paste -sd, $HPO_HOSTFILE) $other $HPO_NUM_NODES > $HPO_TRIAL.nodes\n"
+        f"{go} $PWD/left.sh $HPO_EVALUATION $PWD/$HPO_TRIAL > $HPO_TRIAL.err 2>&1 &\n"
+        "until [ -s $HPO_TRIAL.pid ]; do sleep 0.05; done\n"
+        "echo FoM: 2\n"
+    )
+    study, _ = cluster.study("sh wide.sh @nodelist", 4, nodes=4, nodes_per_eval=2, options={"starter": starter})
+    assert {" ".join(call.split()[:1]) for call in cluster.calls(starter)} == {starter}
     for record in study.trials:
         assert record.fom == 2
-        hosts = (cluster.home / f"{record.number}.hosts").read_text().split()
-        assert hosts == sorted(record.result.nodes)
-    nothing_is_left(cluster)
+        placeholder, listed, lines, other, number = (cluster.home / f"{record.number}.nodes").read_text().split()
+        assert placeholder == listed == lines == ",".join(record.result.nodes)
+        assert (other, number) == (record.result.nodes[1], "2")
+        pid = int((cluster.home / f"{record.number}.pid").read_text())
+        cluster.wait_for(lambda pid=pid: not _processes.started(pid))
+    cluster.nothing_is_left()
 
 
 def test_several_evaluations_on_a_node_have_gpus_of_their_own(cluster):
     command = "echo $CUDA_VISIBLE_DEVICES > $HPO_TRIAL.gpus; sleep 0.3; echo FoM: 1; :"
-    run(command, 4, nodes=2, num_parallel_evals=4, options={"gpus": 2})
+    cluster.study(command, 4, nodes=2, num_parallel_evals=4, options={"gpus": 2})
     found = sorted((cluster.home / f"{i}.gpus").read_text().strip() for i in range(1, 5))
     assert found == ["0", "0", "1", "1"]
 
 
-def test_another_way_to_the_nodes(cluster):
-    study, _ = run("echo FoM: 1; :", 4, nodes=3, options={"starter": "pbs_tmrsh"})
-    assert [record.state for record in study.trials] == [hpo.State.DONE] * 4
+@pytest.mark.parametrize("attaches", [True, False])
+def test_nodes_are_reached_by_ssh(cluster, attaches):
+    """With pbs_attach where it is there, so that the job knows of it."""
+    if not attaches:
+        (cluster.bin / "pbs_attach").unlink()
+    study, _ = cluster.study("echo FoM: 1; :", 6, nodes=3, options={"starter": "ssh"})
+    assert {name for record in study.trials for name in record.result.nodes} == {"node01", "node02", "node03"}
+    assert len(cluster.calls("ssh")) == 3
+    assert bool(cluster.calls("pbs_attach")) is attaches
+    assert not cluster.calls("pbsdsh")
+    cluster.nothing_is_left()
+
+
+def test_a_site_that_refuses_ssh(cluster):
+    """What ssh said is in the reason."""
+    cluster.set(ssh="alice@node01: Permission denied (publickey,password).")
+    with pytest.raises(hpo.StudyStopped, match=r"could not be started: alice@node01: Permission denied"):
+        cluster.study("echo FoM: 1; :", 2, nodes=2, options={"starter": "ssh"})
+    cluster.nothing_is_left()
+
+
+def test_the_first_starter_that_is_there(cluster):
+    (cluster.bin / "pbsdsh").unlink()
+    study, _ = cluster.study("echo FoM: 1; :", 4, nodes=2)
+    assert len(study.trials) == 4
+    assert len(cluster.calls("pbs_tmrsh")) == 2
+    cluster.nothing_is_left()
 
 
 def test_two_studies_share_an_allocation(cluster):
-    evaluator = hpo.Evaluator(
-        "echo FoM: $HPO_TRIAL; :",
-        workload_manager="pbs",
-        nodes=2,
-        manager_options=QUICK,
-        launcher_options={"address": "127.0.0.1"},
-    )
-    with evaluator:
+    with hpo.Evaluator(**cluster.settings("echo FoM: $HPO_TRIAL; :", nodes=2)) as evaluator:
         for name in ("one", "two"):
             study = hpo.Study(hpo.Params(SPACE), evaluator, n_trials=5, seed=1, directory=name)
             study.optimize()
@@ -172,14 +101,14 @@ def test_two_studies_share_an_allocation(cluster):
             assert len(study.trials) == 5
     assert cluster.state("1.pbs-server") == "F"
     assert cluster.state("2.pbs-server") == ""
-    nothing_is_left(cluster)
+    cluster.nothing_is_left()
 
 
 def test_the_wait_is_explained_once(cluster):
     """The scheduler's words are told when they change, not at each look."""
     cluster.run(["qsub", "-l", "select=4:ncpus=4", "-l", "place=scatter", "--", "/bin/sleep", "2"])
     cluster.wait_for(lambda: cluster.state("1.pbs-server") == "R")
-    study, watching = run("echo FoM: 1; :", 2, nodes=2, options={"poll": 0.2})
+    study, watching = cluster.study("echo FoM: 1; :", 2, nodes=2, options={"poll": 0.2})
     waits = [text for text in watching.notices if "waits" in text]
     assert len(waits) == len(set(waits))
     assert "job 2.pbs-server waits in the queue: Not Running: Insufficient amount of resource" in " ".join(waits)
@@ -187,11 +116,11 @@ def test_the_wait_is_explained_once(cluster):
 
 
 def test_what_can_never_run_is_found_at_once(cluster):
-    study, _ = run("echo FoM: 1", 2, nodes=9)
+    study, _ = cluster.study("echo FoM: 1", 2, nodes=9)
     assert study.stop_reason is hpo.StopReason.ALLOCATION
     assert "Can Never Run: Not enough total nodes available" in study.stop_detail
     assert "select=9:ncpus=1:mpiprocs=1" in study.stop_detail
-    nothing_is_left(cluster)
+    cluster.nothing_is_left()
 
 
 @pytest.mark.parametrize(
@@ -207,12 +136,26 @@ def test_what_can_never_run_is_found_at_once(cluster):
 )
 def test_a_refused_request_is_an_error_with_the_servers_words(cluster, arguments, complaint):
     with pytest.raises(hpo.AllocationError, match=complaint.replace(".", r"\.")):
-        run("echo FoM: 1", 2, alloc_args=arguments)
-    nothing_is_left(cluster)
+        cluster.study("echo FoM: 1", 2, alloc_args=arguments)
+    cluster.nothing_is_left()
+
+
+def test_a_dry_run_shows_qsub_and_runs_nothing(cluster):
+    given = ["--workload-manager", "pbs", "--nodes", "4", "--alloc-args", "-q long", "--set", "manager_options.cpus=2"]
+    run = [str(Path(sys.executable).with_name("hpo")), "run", "--param", "--x=0.5:1", "--trials", "1", "--dry-run"]
+    said = cluster.run([*run, *given, "--", "/bin/true"])
+    assert said.stdout.startswith("/bin/true --x=")
+    assert "# asks for nodes: qsub -N hpo-STUDY " in said.stderr
+    assert " -l select=4:ncpus=2:mpiprocs=1 -l place=scatter -l walltime=00:30:00 -q long -- /bin/sh " in said.stderr
+    refused = cluster.run([*run, "--workload-manager", "pbs", "--alloc-args=-J 0-3", "--", "/bin/true"])
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "-J can't be used" in refused.stderr
+    assert not cluster.calls("qsub")
+    assert not (cluster.home / ".hpo-pbs").exists()
 
 
 def test_the_users_arguments_win(cluster):
-    _, watching = run(
+    _, watching = cluster.study(
         "echo FoM: 1; sleep 0.2; :", 4, nodes=4, alloc_args="-l select=2:ncpus=2 -l walltime=1:00:00 -N mine -A x"
     )
     shown = json.loads(cluster.run("qstat -x -f -F json 1.pbs-server").stdout)["Jobs"]["1.pbs-server"]
@@ -233,15 +176,15 @@ def test_the_users_arguments_win(cluster):
 )
 def test_sites_differ(cluster, settings):
     cluster.set(**settings)
-    study, _ = run("echo FoM: 1; :", 3, nodes=2)
+    study, _ = cluster.study("echo FoM: 1; :", 3, nodes=2)
     assert len(study.trials) == 3
-    nothing_is_left(cluster)
+    cluster.nothing_is_left()
 
 
 def test_nothing_secret_is_shown(cluster):
     """Neither by qstat nor by ps: the secret of the workers, and the study's environment."""
     look = "qstat -f > status; cat /proc/[0-9]*/cmdline > commands 2> /dev/null; cat study/pilot-*/config.json > config"
-    run(f"PATH={cluster.bin}:$PATH; {look}; echo FoM: 1; :", 1, nodes=2)
+    cluster.study(f"PATH={cluster.bin}:$PATH; {look}; echo FoM: 1; :", 1, nodes=2)
     secret = json.loads((cluster.home / "config").read_text())["secret"]
     assert len(secret) > 20
     assert "1.pbs-server" in (cluster.home / "status").read_text()
@@ -255,45 +198,101 @@ def test_nothing_secret_is_shown(cluster):
 def test_a_server_that_refuses_at_first(cluster):
     cluster.is_down(True)
     waker = subprocess.Popen(["sh", "-c", f"sleep 1; rm {cluster.folder}/down"])
-    study, watching = run("echo FoM: 1; :", 3, nodes=2)
+    study, watching = cluster.study("echo FoM: 1; :", 3, nodes=2)
     waker.wait()
     assert len(study.trials) == 3
     assert [text for text in watching.notices if "PBS does not take the job (Connection refused" in text]
 
 
-def test_a_server_that_is_away_while_all_runs(cluster, drivers):
+def test_a_server_that_is_away_while_all_runs(cluster):
     """A refused connection is no dead job; in the end the guard gives it back, when the server is there again."""
     command = "[ -e go ] || sleep 0.3; echo FoM: 1; :"
-    drivers.append(driver := Driver(cluster.home, command, 12, nodes=2))
+    driver = cluster.driver(command, 12, nodes=2)
     cluster.wait_for(lambda: driver.said("finished") >= 2)
     cluster.is_down(True)
     cluster.wait_for(lambda: driver.said("finished") >= 12)
     driver.signal(signal.SIGKILL)
     driver.process.wait()
     cluster.is_down(False)
-    nothing_is_left(cluster)
+    cluster.nothing_is_left()
 
 
-def test_commands_that_hang_are_given_up(cluster, drivers):
-    drivers.append(
-        driver := Driver(cluster.home, "sleep 0.5; echo FoM: 1; :", 8, nodes=2, options={"command_timeout": 1})
-    )
+def test_commands_that_hang_are_given_up(cluster):
+    driver = cluster.driver("sleep 0.5; echo FoM: 1; :", 8, nodes=2, options={"command_timeout": 1})
     cluster.wait_for(lambda: driver.said("finished") >= 1)
     (cluster.folder / "hangs").touch()
     cluster.wait_for(lambda: driver.said("finished") >= 8)
     (cluster.folder / "hangs").unlink()
     driver.end()
-    nothing_is_left(cluster)
+    cluster.nothing_is_left()
 
 
 def test_a_qsub_that_hangs_after_it_got_through(cluster):
     """Its job is found by name, and taken: there is no second one."""
-    real = (cluster.bin / "qsub").read_text().splitlines()[1].removeprefix("exec ")
-    cluster.write("qsub", f"{real} > /dev/null; sleep 60")
-    study, _ = run("echo FoM: 1; :", 3, nodes=2, options={"command_timeout": 1})
+    cluster.write("qsub", f"{cluster.real('qsub')} > /dev/null; sleep 60")
+    study, _ = cluster.study("echo FoM: 1; :", 3, nodes=2, options={"command_timeout": 1})
     assert len(study.trials) == 3
     assert cluster.state("2.pbs-server") == ""
-    nothing_is_left(cluster)
+    cluster.nothing_is_left()
+
+
+def test_a_job_whose_qsub_never_answered_is_given_back(cluster):
+    """The driver is interrupted before it can ask again."""
+    cluster.set(queue_s=3600)
+    cluster.write("qsub", f"{cluster.real('qsub')} > /dev/null; touch {cluster.home}/done; sleep 60")
+    driver = cluster.driver("echo FoM: 1; :", 3, nodes=2, options={"command_timeout": 1})
+    cluster.wait_for((cluster.home / "done").exists)
+    driver.signal(signal.SIGINT)
+    driver.end()
+    assert cluster.state("1.pbs-server") == "F"
+    cluster.nothing_is_left()
+
+
+def test_a_job_whose_qsub_never_answered_is_given_back_by_the_guard(cluster):
+    """Driver and qsub are killed: the job is known by its name and its folder, and another of that name is left."""
+    cluster.set(queue_s=3600)
+    cluster.write("qsub", f"{cluster.real('qsub')} > /dev/null; touch {cluster.home}/done; exec sleep 60")
+    driver = cluster.driver("echo FoM: 1; :", 3, nodes=2)
+    cluster.wait_for((cluster.home / "done").exists)
+    cluster.control("as", cluster.user, "-N", f"hpo-{driver.study_id()}", "-h", "--", "/bin/true")
+    driver.kill()
+    for pid in [int(line.partition(":")[0]) for line in cluster.left() if line.endswith(": sleep 60 ")]:
+        os.kill(pid, signal.SIGKILL)
+    cluster.wait_for(lambda: cluster.state("1.pbs-server") == "F")
+    assert cluster.state("2.pbs-server") == "H"
+    cluster.run("qdel 2")
+    cluster.nothing_is_left()
+
+
+@pytest.mark.parametrize("comes", [True, False])
+def test_a_qsub_that_says_no_id(cluster, comes):
+    """Its job is found by name; where there is none, that is the end."""
+    cluster.write("qsub", f"{cluster.real('qsub') if comes else 'true'} > /dev/null; echo Thanks")
+    if comes:
+        study, _ = cluster.study("echo FoM: 1; :", 2, nodes=2)
+        assert len(study.trials) == 2
+        assert cluster.state("2.pbs-server") == ""
+    else:
+        with pytest.raises(hpo.AllocationError, match="qsub printed no id of a job: 'Thanks'"):
+            cluster.study("echo FoM: 1; :", 2, nodes=2)
+    cluster.nothing_is_left()
+
+
+def test_a_command_that_is_missing_is_named(cluster):
+    (cluster.bin / "qselect").unlink()
+    with pytest.raises(hpo.AllocationError, match=r"a 'qstat' of PBS in .*, but no qselect"):
+        cluster.study("echo FoM: 1", 1)
+
+
+def test_qstat_is_called_seldom(cluster):
+    """While all is well: soon after the submission, when the job begins, then every `poll` seconds, and at the end."""
+    study, _ = cluster.study("sleep 0.5; echo FoM: 1; :", 8, nodes=2, options={"poll": 60})
+    assert len(study.trials) == 8
+    assert len(cluster.calls("qsub")) == len(cluster.calls("qdel")) == 1
+    assert not cluster.calls("qselect")
+    full = [call for call in cluster.calls("qstat") if "-f" in call]
+    assert full == ["qstat -f -F json 1.pbs-server"] * len(full)
+    assert len(full) <= 4
 
 
 # Ways to die
@@ -302,180 +301,188 @@ STUBBORN = "trap '' TERM; (trap '' TERM; setsid sleep 60) & sleep 60; :"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_a_driver_is_killed(cluster, drivers, number):
+def test_a_driver_is_killed(cluster, number):
     """Nothing of it is left: no job, no process that ignores TERM or left its session, no file."""
-    drivers.append(driver := Driver(cluster.home, STUBBORN, 4, nodes=2, stop_wait="0.5s", grace="0.5s"))
-    cluster.wait_for(lambda: len([line for line in left(cluster) if "sleep 60" in line]) >= 4, pause_s=0.1)
+    driver = cluster.driver(STUBBORN, 4, nodes=2, stop_wait="0.5s", grace="0.5s")
+    cluster.wait_for(lambda: len([line for line in cluster.left() if "sleep 60" in line]) >= 4, pause_s=0.1)
     driver.signal(number)
     driver.process.wait(60)
-    nothing_is_left(cluster)
+    cluster.nothing_is_left()
 
 
-def test_a_driver_is_killed_while_its_job_waits(cluster, drivers):
+def test_a_driver_is_killed_while_its_job_waits(cluster):
     cluster.set(queue_s=3600)
-    drivers.append(driver := Driver(cluster.home, "echo FoM: 1", 4, nodes=2))
+    driver = cluster.driver("echo FoM: 1", 4, nodes=2)
     cluster.wait_for(cluster.jobs)
     driver.kill()
-    nothing_is_left(cluster)
+    cluster.nothing_is_left()
 
 
-def test_a_driver_is_killed_while_qsub_runs(cluster, drivers):
+def test_a_driver_is_killed_while_qsub_runs(cluster):
     """The job that comes all the same is deleted."""
-    real = (cluster.bin / "qsub").read_text().splitlines()[1]
-    cluster.write("qsub", f"touch {cluster.home}/began; sleep 1.5; {real}")
-    drivers.append(driver := Driver(cluster.home, "echo FoM: 1", 4, nodes=2))
+    cluster.write("qsub", f"touch {cluster.home}/began; sleep 1.5; {cluster.real('qsub')}")
+    driver = cluster.driver("echo FoM: 1", 4, nodes=2)
     cluster.wait_for((cluster.home / "began").exists)
     driver.kill()
     cluster.wait_for(lambda: cluster.state("1.pbs-server") == "F")
-    nothing_is_left(cluster)
+    cluster.nothing_is_left()
 
 
-def guards(cluster: Any) -> list[int]:
-    return [int(line.partition(":")[0]) for line in left(cluster) if "hpo_pbs/_guard.py" in line]
-
-
-def test_the_drivers_host_dies(cluster, drivers):
+def test_the_drivers_host_dies(cluster):
     """Driver and guard are gone at once: the job misses its heartbeat and ends; the next driver cleans up."""
-    drivers.append(
-        driver := Driver(
-            cluster.home, "sleep 0.2; [ -e go ] || sleep 60; echo FoM: 1; :", 4, nodes=2, options={"patience": 2}
-        )
-    )
-    cluster.wait_for(lambda: asleep(cluster) >= 2, pause_s=0.1)
-    for pid in guards(cluster):
-        os.kill(pid, signal.SIGKILL)
+    driver = cluster.driver("sleep 0.2; [ -e go ] || sleep 60; echo FoM: 1; :", 4, nodes=2, options={"patience": 2})
+    cluster.wait_for(lambda: cluster.asleep() >= 2, pause_s=0.1)
+    cluster.kill_guards()
     driver.kill()
     cluster.wait_for(lambda: cluster.jobs() == [])
     assert "Exit_status = 7" in cluster.run("qstat -x -f 1.pbs-server").stdout
-    cluster.wait_for(lambda: not left(cluster), pause_s=0.1)
+    cluster.wait_for(lambda: not cluster.left(), pause_s=0.1)
     assert list((cluster.home / ".hpo-pbs").glob(".*"))
     (cluster.home / "go").touch()
-    drivers.append(
-        again := Driver(
-            cluster.home, "sleep 0.2; [ -e go ] || sleep 60; echo FoM: 1; :", 4, nodes=2, options={"patience": 2}
-        )
-    )
+    again = cluster.driver("sleep 0.2; [ -e go ] || sleep 60; echo FoM: 1; :", 4, nodes=2, options={"patience": 2})
     assert "stopped: " in again.end()
-    nothing_is_left(cluster)
+    cluster.nothing_is_left()
 
 
-def test_what_an_earlier_driver_left_in_the_queue_is_deleted(cluster, drivers):
+def test_what_an_earlier_driver_left_in_the_queue_is_deleted(cluster):
     command = "echo FoM: 1; [ -e go ] || sleep 60; :"
-    drivers.append(driver := Driver(cluster.home, command, 4, nodes=2))
-    cluster.wait_for(lambda: asleep(cluster) >= 2, pause_s=0.1)
-    for pid in guards(cluster):
-        os.kill(pid, signal.SIGKILL)
+    driver = cluster.driver(command, 4, nodes=2)
+    cluster.wait_for(lambda: cluster.asleep() >= 2, pause_s=0.1)
+    cluster.kill_guards()
     driver.kill()
     cluster.control("as", "bob", "-N", f"hpo-{driver.study_id()}", "-h", "--", "/bin/true")
     (cluster.home / "go").touch()
-    drivers.append(again := Driver(cluster.home, command, 4, nodes=2))
+    again = cluster.driver(command, 4, nodes=2)
     said = again.end()
     assert f"ended what an earlier driver left: job 1.pbs-server (hpo-{again.study_id()})" in said
     assert cluster.jobs() == ["2.pbs-server"], "another user's job is left alone"
 
 
-def test_a_guard_that_is_killed_comes_again(cluster, drivers):
+def test_a_guard_that_is_killed_comes_again(cluster):
     command = "sleep 0.3; echo FoM: 1; [ $HPO_TRIAL != 3 ] || [ -e go ] || sleep 60; :"
-    drivers.append(driver := Driver(cluster.home, command, 4, nodes=1))
+    driver = cluster.driver(command, 4, nodes=1)
     cluster.wait_for(lambda: driver.said("started") >= 3)
-    (first,) = guards(cluster)
+    (first,) = cluster.guards()
     os.kill(first, signal.SIGKILL)
-    cluster.wait_for(lambda: guards(cluster) not in ([], [first]))
+    cluster.wait_for(lambda: cluster.guards() not in ([], [first]))
     driver.kill()
-    nothing_is_left(cluster)
+    cluster.nothing_is_left()
 
 
-def test_a_node_dies(cluster, drivers):
+def test_a_node_dies(cluster):
     """Its evaluation runs again, elsewhere; the node is given up, and the others go on."""
     command = "echo $HPO_NODE >> $HPO_TRIAL.ran; sleep 0.3; echo FoM: 1; :"
     launcher = {"address": "127.0.0.1", "connect_timeout": 2.5, "max_losses": 1}
-    drivers.append(driver := Driver(cluster.home, command, 20, nodes=3, launcher_options=launcher))
+    driver = cluster.driver(command, 20, nodes=3, launcher_options=launcher)
     cluster.wait_for(lambda: driver.said("finished") >= 4)
     cluster.control("fail", "node02")
     said = driver.end()
     assert said.count("finished") == 20
     assert len(re.findall(r"^finished: \d+ done$", said, re.MULTILINE)) == 20
-    nothing_is_left(cluster)
+    cluster.nothing_is_left()
 
 
-def test_a_node_is_taken_out_of_the_job(cluster, drivers):
-    drivers.append(driver := Driver(cluster.home, "[ -e go ] || sleep 60; echo FoM: 1; :", 6, nodes=3))
-    cluster.wait_for(lambda: asleep(cluster) >= 3, pause_s=0.1)
+def test_a_node_is_taken_out_of_the_job(cluster):
+    driver = cluster.driver("[ -e go ] || sleep 60; echo FoM: 1; :", 6, nodes=3)
+    cluster.wait_for(lambda: cluster.asleep() >= 3, pause_s=0.1)
     (cluster.home / "go").touch()
     cluster.control("take-out", "1.pbs-server", "node02")
     cluster.wait_for(lambda: driver.said("notice: lost node02: PBS has taken it out of the job"))
-    for pid in [int(line.partition(":")[0]) for line in left(cluster) if line.endswith(": sleep 60 ")]:
+    for pid in [int(line.partition(":")[0]) for line in cluster.left() if line.endswith(": sleep 60 ")]:
         os.kill(pid, signal.SIGKILL)
     driver.end()
-    nothing_is_left(cluster)
+    cluster.nothing_is_left()
+
+
+def test_a_job_that_does_not_get_rid_of_its_output(cluster, monkeypatch):
+    """It stays in state E, as it did when that was recorded; after a while that counts as over."""
+    was = json.loads((Path(__file__).with_name("transcripts") / "job-with-bad-output-path.json").read_text())
+    monkeypatch.setattr("hpo_pbs._manager._ENDING_S", 1.0)
+    command = f"sleep 0.5; {cluster.bin}/qdel $PBS_JOBID; sleep 60"
+    study, _ = cluster.study(command, 4, nodes=2, alloc_args=f"-k n -o {was['Output_Path'].partition(':')[2]}")
+    assert cluster.state("1.pbs-server") == was["job_state"]
+    assert study.stop_reason is hpo.StopReason.ALLOCATION
+    assert "was deleted by" in study.stop_detail
 
 
 @pytest.mark.parametrize("history", [True, False])
-def test_the_job_is_deleted_from_outside(cluster, drivers, history):
+def test_the_job_is_deleted_from_outside(cluster, history):
     cluster.set(history=history)
-    drivers.append(driver := Driver(cluster.home, "sleep 60; echo FoM: 1; :", 4, nodes=2))
-    cluster.wait_for(lambda: asleep(cluster) >= 2, pause_s=0.1)
+    driver = cluster.driver("sleep 60; echo FoM: 1; :", 4, nodes=2)
+    cluster.wait_for(lambda: cluster.asleep() >= 2, pause_s=0.1)
     cluster.run("qdel 1")
     said = driver.end()
     assert ("was deleted by" if history else "keeps no history") in said
-    nothing_is_left(cluster)
+    cluster.nothing_is_left()
 
 
-def test_the_job_goes_back_into_the_queue(cluster, drivers):
+def test_the_job_goes_back_into_the_queue(cluster):
     """As `-r y` allows it: the nodes are lost as preempted, and come again."""
     command = "[ -e go ] || sleep 60; echo FoM: 1; :"
-    drivers.append(driver := Driver(cluster.home, command, 4, nodes=2, alloc_args="-r y"))
-    cluster.wait_for(lambda: asleep(cluster) >= 2, pause_s=0.1)
+    driver = cluster.driver(command, 4, nodes=2, alloc_args="-r y")
+    cluster.wait_for(lambda: cluster.asleep() >= 2, pause_s=0.1)
     (cluster.home / "go").touch()
     cluster.control("requeue", "1.pbs-server")
     said = driver.end()
     assert said.count("finished") == 4
-    nothing_is_left(cluster)
+    cluster.nothing_is_left()
 
 
 def test_a_study_goes_on_in_a_second_allocation(cluster):
     """Evaluations are ended before the walltime is over, and tried again in another job."""
     command = "[ $HPO_TRIAL != 6 ] || [ -e again ] || { touch again; sleep 60; }; sleep 0.2; echo FoM: 1; :"
-    study, watching = run(command, 10, nodes=2, alloc_timeout=0.06, options={"renewals": 1}, grace="0.5s")
+    study, watching = cluster.study(command, 10, nodes=2, alloc_timeout=0.06, options={"renewals": 1}, grace="0.5s")
     assert [record.state for record in study.trials] == [hpo.State.DONE] * 10
     assert [text for text in watching.notices if "asking for another allocation (1 of 1)" in text]
     assert cluster.state("2.pbs-server") == "F"
-    nothing_is_left(cluster)
+    cluster.nothing_is_left()
+
+
+@pytest.mark.parametrize("history", [True, False])
+def test_pbs_ends_the_job_as_its_time_is_over(cluster, history):
+    """Sooner than we thought: its exit status says so, or what PBS writes to the job's output."""
+    cluster.set(history=history, hurry=100)
+    study, _ = cluster.study("sleep 60; echo FoM: 1; :", 4, nodes=2, grace="0.5s")
+    assert study.stop_reason is hpo.StopReason.ALLOCATION
+    assert "the time of job 1.pbs-server is over" in study.stop_detail
+    cluster.nothing_is_left()
 
 
 def test_the_time_is_over(cluster):
-    study, _ = run("sleep 60; echo FoM: 1; :", 4, nodes=2, alloc_timeout=0.05, grace="0.5s")
+    study, _ = cluster.study("sleep 60; echo FoM: 1; :", 4, nodes=2, alloc_timeout=0.05, grace="0.5s")
     assert study.stop_reason is hpo.StopReason.ALLOCATION
-    nothing_is_left(cluster)
+    cluster.nothing_is_left()
 
 
 # Inside an allocation
 
 
 def test_a_driver_inside_a_job_uses_its_nodes_and_leaves_it_alone(cluster):
-    settings = {
-        "evaluator": {
-            "cmd": "echo $HPO_NODE > $HPO_TRIAL.node; sleep 0.2; echo FoM: 1; :",
-            "workload_manager": "pbs",
-            "nodes": 3,
-            "manager_options": QUICK,
-            "launcher_options": {"address": "127.0.0.1"},
-        },
-        "study": {"n_trials": 6},
-    }
-    script = cluster.home / "job.sh"
-    driver = Path(__file__).with_name("driver.py")
-    script.write_text(
-        f"PATH={cluster.bin}:$PATH; export PATH\n{sys.executable} {driver} '{json.dumps(settings)}'\n"
-        "touch over; while [ ! -e stop ]; do sleep 0.1; done\n"
-    )
+    cluster.driver_inside("echo $HPO_NODE > $HPO_TRIAL.node; sleep 0.2; echo FoM: 1; :", 6, nodes=3)
     cluster.run("qsub -N mine -j oe -k oed -o out -l select=3:ncpus=2:mpiprocs=2 -l place=scatter job.sh")
     cluster.wait_for((cluster.home / "over").exists)
     assert "finished: 6 done" in (cluster.home / "out").read_text()
     assert {(cluster.home / f"{i}.node").read_text().strip() for i in range(1, 7)} == {"node01", "node02", "node03"}
     assert cluster.jobs() == ["1.pbs-server"]
     (cluster.home / "stop").touch()
-    nothing_is_left(cluster)
+    cluster.nothing_is_left()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_driver_inside_a_job_is_killed(cluster, number):
+    """The job stays, and nothing of the study runs in it."""
+    cluster.driver_inside(STUBBORN, 6, nodes=3, stop_wait="0.5s", grace="0.5s")
+    cluster.run("qsub -N mine -j oe -k oed -o out -l select=3:ncpus=2 -l place=scatter job.sh")
+    cluster.wait_for(lambda: len([line for line in cluster.left() if "sleep 60" in line]) >= 6, pause_s=0.1)
+    os.kill(int((cluster.home / "pid").read_text()), number)
+    cluster.wait_for((cluster.home / "over").exists)
+    cluster.wait_for(lambda: not list((cluster.home / ".hpo-pbs").glob(".*")))
+    ours = ("sleep 60", "hpo", "worker")
+    cluster.wait_for(lambda: not [line for line in cluster.left() if any(word in line for word in ours)], pause_s=0.1)
+    assert cluster.jobs() == ["1.pbs-server"]
+    assert not cluster.calls("qdel")
+    (cluster.home / "stop").touch()
+    cluster.nothing_is_left()
 
 
 def test_it_is_found_by_itself(cluster):
@@ -488,4 +495,4 @@ def test_it_is_found_by_itself(cluster):
 def test_a_qstat_of_somebody_else_is_refused(cluster):
     cluster.write("qstat", "echo GE 8.1.9")
     with pytest.raises(hpo.AllocationError, match="does not say that it is of PBS or Torque"):
-        run("echo FoM: 1", 1)
+        cluster.study("echo FoM: 1", 1)

@@ -20,7 +20,8 @@ from hpo_core.trial import Failure, State
 
 Words = Mapping[str, str]
 """Flags and values as they stand on a command line."""
-Function = Callable[[Words], float]
+Function = Callable[[Words], Any]
+"""From flags to a number; an objective may give several, one after the other."""
 
 _FUNCTION = re.compile(r"(.+\.py):(\w+)")
 _NINE_TENTHS = 1.2815515655446004
@@ -137,8 +138,8 @@ def function_of(given: Function | str) -> Function | None:
     return function
 
 
-def run_times(given: float | str, rng: random.Random) -> Function:
-    """Run times from a duration, or from two: one in ten takes less than the first, one in ten more than the second.
+def durations(given: float | str, rng: random.Random) -> Callable[[], float]:
+    """Draws seconds from a duration, or from two: one in ten is less than the first, one in ten more than the second.
 
     Args:
         given: seconds, or text such as ``90s``, ``10m``, ``5m:20m``.
@@ -148,13 +149,13 @@ def run_times(given: float | str, rng: random.Random) -> Function:
         ConfigurationError: it is neither.
     """
     texts = [given] if isinstance(given, float) else given.split(":")
-    limits = [seconds(text, "run_time", plain=1.0) for text in texts]
+    limits = [seconds(text, "time", plain=1.0) for text in texts]
     if len(limits) == 1:
-        return lambda words: limits[0]
+        return lambda: limits[0]
     if len(limits) != 2 or not 0 < limits[0] <= limits[1]:
-        raise ConfigurationError(f"run_time={given!r} must be a duration such as '10m', or two such as '5m:20m'")
+        raise ConfigurationError(f"{given!r} must be a duration such as '10m', or two such as '5m:20m'")
     low, high = map(math.log, limits)
-    return lambda words: rng.lognormvariate((low + high) / 2, (high - low) / (2 * _NINE_TENTHS))
+    return lambda: rng.lognormvariate((low + high) / 2, (high - low) / (2 * _NINE_TENTHS))
 
 
 def _unit(domain: Domain, value: Any) -> float | str:

@@ -61,7 +61,6 @@ class JsonLineMetrics(MetricParser):
     Options = JsonLineOptions
 
     def reader(self) -> MetricReader:
-        """A fresh reader for one evaluation."""
         return _LineReader(_Keys(self.metrics, self.options.step))
 
     def expected(self) -> str:
@@ -79,7 +78,6 @@ class JsonFileMetrics(MetricParser):
     Options = JsonFileOptions
 
     def reader(self) -> MetricReader:
-        """A fresh reader for one evaluation."""
         return _FileReader(_Keys(self.metrics, self.options.step), self.options.path)
 
     def expected(self) -> str:

@@ -1,4 +1,4 @@
-"""Observer ``progress``: how a study stands, on a terminal or line by line."""
+"""Observers ``progress``: how a study stands, on a terminal or line by line; ``evaluations``: what begins and ends."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
-from hpo_core._summary import best_sentence, by_class, show_command, with_command
+from hpo_core._summary import best_sentence, by_class, number, show_command, with_command
 from hpo_core._words import duration
 from hpo_core.hookspecs import hookimpl
 from hpo_core.interfaces import Observer
@@ -172,6 +172,40 @@ class Progress(Observer):
         return both
 
 
+class Evaluations(Observer):
+    """Tells of each evaluation that begins and of each trial that is over: what ``Evaluator(verbose=True)`` shows.
+
+    Args:
+        stream: where to; None: stdout.
+        notices: tell notices as well, where no other observer does.
+    """
+
+    name = "evaluations"
+
+    def __init__(self, stream: TextIO | None = None, *, notices: bool = False) -> None:
+        self._stream = stream
+        self._notices = notices
+
+    def study_started(self, study: Study) -> None:
+        self._study = study
+
+    def trial_started(self, trial: Trial, attempt: int) -> None:
+        again = f", attempt {attempt}" if attempt > 1 else ""
+        self._say(f"trial {trial.number} begins{again}: {self._study.command(trial)}")
+
+    def trial_finished(self, trial: Trial, result: Result) -> None:
+        what = f"{number(result.fom)} after {duration(result.duration_s)}" if result.ok else result.message
+        nodes = f" on {', '.join(result.nodes)}" if result.nodes else ""
+        self._say(f"trial {trial.number} {result.state.value}: {what}{nodes}")
+
+    def notice(self, text: str) -> None:
+        if self._notices:
+            self._say(text)
+
+    def _say(self, text: str) -> None:
+        print(text, file=self._stream or sys.stdout, flush=True)
+
+
 def _text(kind: Any, words: str) -> Any:
     return kind(words, no_wrap=True, overflow="ellipsis")
 
@@ -183,4 +217,4 @@ def _is_terminal(stream: TextIO) -> bool:
 
 @hookimpl
 def hpo_register_observer() -> Sequence[type[Observer]]:
-    return [Progress]
+    return [Progress, Evaluations]

@@ -49,7 +49,6 @@ class RegexMetrics(MetricParser):
         self._groups = _groups(self._pattern, self.metrics, literal)
 
     def reader(self) -> MetricReader:
-        """A fresh reader for one evaluation."""
         return _RegexReader(self._pattern, self._groups)
 
     def expected(self) -> str:

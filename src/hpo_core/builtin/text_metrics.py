@@ -47,7 +47,6 @@ class TextMetrics(MetricParser):
         self._step = _step_pattern(self.options.step)
 
     def reader(self) -> MetricReader:
-        """A fresh reader for one evaluation."""
         return _TextReader(self.metrics, self._pattern, self._step)
 
     def expected(self) -> str:

@@ -108,7 +108,7 @@ KEYS: Mapping[str, Key] = {
         Key("grace", "evaluator", DURATION, "Time between TERM and KILL, in s.", (), _RUN),
         Key("stop_wait", "evaluator", DURATION, "Time that runs have to end after Ctrl-C, in s.", (), _RUN),
         Key("flag", "evaluator", TABLE),
-        Key("verbose", "evaluator", TRUTH, "Tell more about evaluations and jobs.", (), _RUN),
+        Key("verbose", "evaluator", TRUTH, "Tell of each evaluation on stdout.", (), _RUN),
         Key("metric", "evaluator", METRIC, "Text before the number, such as 'loss: ' (FoM: ).", (), _FOM),
         Key("metric_parser", "evaluator", TEXT, "Name of a metric parser (text).", (), _FOM),
         Key("metric_rule", "evaluator", TEXT, "Of repeated values: last, first, min, max.", (), _FOM),

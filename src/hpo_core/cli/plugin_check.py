@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import typing
 from collections.abc import Iterator, Sequence, Set
@@ -14,7 +13,7 @@ from attrs import frozen
 from hpo_core import registry
 from hpo_core._options import build_options, options_to_json
 from hpo_core._words import did_you_mean
-from hpo_core.exceptions import HpoError, PluginNotFoundError
+from hpo_core.exceptions import HpoError, PluginError, PluginNotFoundError
 from hpo_core.interfaces import Capability, Launcher, Plugin, Strategy, WorkloadManager
 from hpo_core.registry import KINDS, PluginInfo
 
@@ -98,8 +97,11 @@ def check(plugin: PluginInfo) -> Finding:
     """What can be known of a plugin without running anything with it."""
     if plugin.health != "ok":
         return Finding(plugin, None, (plugin.health,))
-    cls = registry.get(KINDS[plugin.kind], plugin.name)
-    faults = [*_capability_faults(plugin.kind, cls), *_missing(cls), *_option_faults(cls)]
+    try:
+        cls = registry.get(KINDS[plugin.kind], plugin.name)
+    except PluginError as error:
+        return Finding(plugin, None, (str(error),))
+    faults = [*_capability_faults(plugin.kind, cls), *_option_faults(cls)]
     remarks: list[str] = []
     if plugin.distribution != _OWN and not _names_its_interface(cls):
         remarks.append(
@@ -138,11 +140,6 @@ def _capability_faults(kind: str, cls: type[Plugin]) -> Iterator[str]:
             yield f"it declares {one.name}, which says nothing of a {kind.replace('_', ' ')}"
         elif (method := _ANSWERS.get(one)) and getattr(cls, method) is getattr(KINDS[kind], method):
             yield f"it declares {one.name} and does not implement {method}()"
-
-
-def _missing(cls: type[Plugin]) -> Iterator[str]:
-    if inspect.isabstract(cls):
-        yield f"it does not implement {', '.join(f'{name}()' for name in sorted(cls.__abstractmethods__))}"
 
 
 def _option_faults(cls: type[Plugin]) -> Iterator[str]:

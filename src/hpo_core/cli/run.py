@@ -183,6 +183,9 @@ def _dry_run(parts: Any) -> int:
         parts.study(directory=str(Path(folder) / "study"), resume_if_exists=False) as study,
     ):
         commands = study.plan(total or _SHOWN_WITHOUT_END)
+        allocation = "" if study.evaluator is None else study.evaluator.backend.preview()
+    if allocation:
+        click.echo(f"# asks for nodes: {allocation}", err=True)
     click.echo("\n".join(commands))
     if not total and len(commands) == _SHOWN_WITHOUT_END:
         click.echo(f"# the first {len(commands)}; give --trials to see as many", err=True)

@@ -87,7 +87,7 @@ def _places(view: StudyView, number: int, attempts: int, *, driven: bool) -> Ite
 
     if view.evaluator is None:
         return
-    trial = view.history.trial(number)
+    trial = view.trials[number - 1].trial
     planner = Planner(view.evaluator, view.directory, view.id)
     found = []
     for attempt in range(1, attempts + 1):

@@ -35,12 +35,12 @@ def _sentence(view: StudyView) -> str:
     from hpo_core.trial import State
 
     driver = view.driver
-    counts = dict(view.history.counts())
+    counts = dict(view.trials.counts())
     parts = []
     if driver is not None:
         parts.append(f"running {counts[State.RUNNING]}")
         counts[State.RUNNING] = 0
-    parts.append(counts_sentence(counts, view.history.failures(), view.budget.n_trials))
+    parts.append(counts_sentence(counts, view.trials.failures(), view.budget.n_trials))
     best = view.best_trial
     number, fom = (None, None) if best is None else (best.number, best.fom)
     sentences = [
@@ -68,7 +68,7 @@ def _more(view: StudyView) -> str:
 
     total, time_s = view.budget.n_trials, view.budget.timeout_s
     more = ""
-    if total and len(view.trials) >= total and not view.history.open_numbers():
+    if total and len(view.trials) >= total and not view.trials.open_numbers():
         more += f" --trials {2 * total}"
     if time_s is not None and view.time_s(driven=False) >= time_s:
         more += f" --timeout {duration(2 * time_s).replace(' ', '')}"
@@ -87,8 +87,8 @@ def _facts(view: StudyView) -> dict[str, Any]:
         "strategy": view.header["strategy"]["name"],
         "trials": len(view.trials),
         "n_trials": view.budget.n_trials,
-        "states": {state.value: count for state, count in view.history.counts().items()},
-        "failures": {failure.value: count for failure, count in view.history.failures().items()},
+        "states": {state.value: count for state, count in view.trials.counts().items()},
+        "failures": {failure.value: count for failure, count in view.trials.failures().items()},
         "best": None if best is None else {"trial": best.number, "fom": best.fom, "params": dict(best.values)},
         "default_fom": default,
         "factor": factor(None if best is None else best.fom, default, maximize=view.maximize),

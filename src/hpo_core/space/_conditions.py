@@ -1,9 +1,11 @@
 """When a hyperparameter is used at all, and which of its values then are.
 
-greater_than('-b', '-a', 2)                      -b is used only while -a > 2
-equals('--lr', '--opt', 'sgd', (0.01, 1))        ... and is then in (0.01, 1)
-when('-b', "-a > 2 and --opt != 'sgd'")          the same with any expression
-any_of(c1, c2), all_of(c1, c2), c1 | c2, c1 & c2   over conditions of one flag
+The forms of a condition, and what they mean::
+
+    greater_than('-b', '-a', 2)                         -b is used only while -a > 2
+    equals('--lr', '--opt', 'sgd', (0.01, 1))           ... and is then in (0.01, 1)
+    when('-b', "-a > 2 and --opt != 'sgd'")             the same with any expression
+    any_of(c1, c2), all_of(c1, c2), c1 | c2, c1 & c2    over conditions of one flag
 """
 
 from __future__ import annotations

@@ -398,7 +398,11 @@ class Real(Domain):
         return self._rounded(number) if self.step is None else self._at(self._index(number))
 
     def exact(self, value: object) -> Value:
-        return self.canonical(value) if self.step is None else super().exact(value)
+        if self.step is not None:
+            return super().exact(value)
+        return self._rounded(
+            value if type(value) is float and self.low <= value <= self.high else self._inside_number(value)
+        )
 
     def parse(self, text: str) -> float:
         try:

@@ -334,7 +334,7 @@ class Or(Expression):
         return some
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
+def flag_hint(word: str, known: Iterable[str]) -> str:
     """`` Did you mean ...?`` with close matches, or the known names where none is close and they are few."""
     names = list(dict.fromkeys(known))
     bare = {name.lstrip("-"): name for name in reversed(names)}
@@ -512,7 +512,7 @@ class _Parser:
         name = word.group()
         if name in _KEYWORDS:
             raise self._error(f"{name!r} stands where a flag or a value is needed.", at, len(name))
-        hint = did_you_mean(name, self.known)
+        hint = flag_hint(name, self.known)
         quoted = "" if name.startswith("-") else f" A string is written {name!r}."
         raise self._error(f"unknown word {name!r}.{hint}{quoted}", at, len(name))
 
@@ -526,7 +526,7 @@ class _Parser:
     def _quoted_flag(self, at: int) -> Expression:
         name = self._until("`", at)
         if name not in self.known:
-            message = f"unknown flag {name!r}.{did_you_mean(name, self.known)}"
+            message = f"unknown flag {name!r}.{flag_hint(name, self.known)}"
             raise self._error(message, at, self.at - at)
         return Flag(name)
 
@@ -640,7 +640,7 @@ def _check_pair(
             domain = domains[one.name]
             if isinstance(domain, Values) and not domain.contains(other.value):
                 known = [v for v in domain.values if isinstance(v, str)]
-                hint = did_you_mean(other.value, known)
+                hint = flag_hint(other.value, known)
                 raise SpaceError(f"in '{node}': {one.name} never is {other.value!r}.{hint}")
 
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from hpo_core.exceptions import SpaceError
-from hpo_core.space._domains import Domain, Value, _kind
+from hpo_core.space._domains import Domain, Value
 from hpo_core.space._plan import Constraint, Plan, Point
 
 INACTIVE = -1
@@ -27,7 +27,7 @@ class GridCursor(Iterator["dict[str, Value]"]):
     """
 
     def __init__(self, plan: Plan, n: int, position: Sequence[int] | None = None) -> None:
-        if _kind(n) != "an int" or n < 1:
+        if type(n) is not int or n < 1:
             raise SpaceError(f"a grid of {n!r} points per flag: a whole number of at least 1 is needed")
         self._plan, self._n = plan, n
         self._order = plan.order
@@ -77,7 +77,7 @@ class GridCursor(Iterator["dict[str, Value]"]):
             raise wrong
         for level, variable in enumerate(self._order):
             digit = position[variable.index]
-            if _kind(digit) != "an int" or not self._open(level):
+            if type(digit) is not int or not self._open(level):
                 raise wrong
             if not self._choices[level]:
                 if digit != INACTIVE:

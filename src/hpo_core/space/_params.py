@@ -11,7 +11,7 @@ from hpo_core.exceptions import CyclicConditionError, SpaceError
 from hpo_core.space import _graph
 from hpo_core.space._conditions import Bound, Rule, rule_from_json
 from hpo_core.space._domains import Domain, Real, Value, domain_from, plain
-from hpo_core.space._expression import Expression, check_types, did_you_mean, parse
+from hpo_core.space._expression import Expression, check_types, flag_hint, parse
 from hpo_core.space._grid import GridCursor
 from hpo_core.space._plan import Constraint, Plan
 
@@ -209,7 +209,7 @@ class Params:
     def _check_known(self, flags: Iterable[object], who: str) -> None:
         for flag in flags:
             if flag not in self._domains:
-                hint = did_you_mean(flag, self._domains) if isinstance(flag, str) else ""
+                hint = flag_hint(flag, self._domains) if isinstance(flag, str) else ""
                 raise SpaceError(f"{who} names the unknown flag {flag!r}.{hint}")
 
     def add_constraints(self, constraints: Iterable[str]) -> None:

@@ -102,7 +102,7 @@ class Rehearsal:
         assert isinstance(answer, Proposal), f"ask answered {answer!r}, neither a Proposal nor a Pause"
         values = self._valid(answer.values)
         self.answers.append([values, answer.parent, answer.fidelity, answer.nodes, answer.tag, _copied(answer.info)])
-        self._start(values, "strategy", answer)
+        self.start(values, "strategy", answer)
         return answer
 
     def put_in(self, origin: str) -> None:
@@ -111,7 +111,7 @@ class Rehearsal:
         given = self.strategy.foreign(Proposal(values), origin)
         assert isinstance(given, Proposal), f"foreign answered {given!r}, not a Proposal"
         assert (given.values, given.parent) == (values, None), "foreign changed what others put in"
-        trial = self._start(values, origin, given)
+        trial = self.start(values, origin, given)
         if origin == "inserted":
             self.open.remove(trial)
             self.tell(trial, "done")
@@ -132,7 +132,7 @@ class Rehearsal:
             self.tell(trial, "stopped")
         return stop
 
-    def _start(self, values: Mapping[str, Value], origin: str, proposal: Proposal) -> Trial:
+    def start(self, values: Mapping[str, Value], origin: str, proposal: Proposal) -> Trial:
         self._numbers += 1
         trial = Trial(
             self._numbers,
@@ -152,7 +152,7 @@ class Rehearsal:
         try:
             return self.space.canonical(values)
         except SpaceError as error:
-            raise AssertionError(f"the proposal {dict(values)} is not valid in {self.space!r}: {error}") from error
+            raise AssertionError(f"the proposal {dict(values)} is not valid in {self.space!r}: {error}") from None
 
 
 def result(trial: Trial, outcome: str) -> Result:

@@ -7,15 +7,18 @@ import random
 import sys
 import threading
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import attrs
 import numpy as np
 import pytest
+from attrs import frozen
 
 from hpo_core.testing import _rehearsal as on_stage
 from hpo_core.testing._rehearsal import Rehearsal
-from hpo_core.trial import Proposal
+from hpo_core.trial import Pause, Proposal
 
 _IO = (
     "open",
@@ -97,28 +100,81 @@ def make_clocks_jump(patch: pytest.MonkeyPatch, seed: int) -> None:
         patch.setattr(time, f"{name}_ns", lambda: int(seconds() * 1e9))
 
 
-def ask_and_tell(rehearsal: Rehearsal, times: int) -> int:
-    """Lines of Python that so many asks and tells execute."""
-    lines = 0
+@frozen
+class Cost:
+    """What asks and tells took, in counts that do not depend on the machine's load.
+
+    Attributes:
+        lines: of Python that were executed.
+        operations: with the losses that were told: comparisons and arithmetic, in compiled code too.
+        memory_bytes: the most that each ask and tell allocated at a time, summed up; copies of a history show here.
+    """
+
+    lines: int
+    operations: int
+    memory_bytes: int
+
+
+def ask_and_tell(rehearsal: Rehearsal, times: int) -> Cost:
+    """What so many asks and tells cost, fewer where the strategy is done before."""
+    lines = memory_bytes = 0
+    operations_before = _Counted.operations
 
     def trace(frame: object, event: str, argument: object) -> Callable[..., Any]:
         nonlocal lines
         lines += event == "line"
         return trace
 
-    before = sys.gettrace()
-    for _ in range(times):
+    @contextlib.contextmanager
+    def counted() -> Iterator[None]:
+        nonlocal memory_bytes
+        before = sys.gettrace()
+        tracemalloc.reset_peak()
+        held, _ = tracemalloc.get_traced_memory()
         sys.settrace(trace)
         try:
-            answer = rehearsal.strategy.ask()
+            yield
         finally:
             sys.settrace(before)
-        if isinstance(answer, Proposal):
-            trial = rehearsal._start(answer.values, "strategy", answer)
-            rehearsal.open.remove(trial)
-            sys.settrace(trace)
-            try:
-                rehearsal.strategy.tell(trial, on_stage.result(trial, "done"))
-            finally:
-                sys.settrace(before)
-    return lines
+            memory_bytes += tracemalloc.get_traced_memory()[1] - held
+
+    tracemalloc.start()
+    try:
+        for _ in range(times):
+            with counted():
+                answer = rehearsal.strategy.ask()
+            if answer is Pause.DONE:
+                break
+            if isinstance(answer, Proposal):
+                trial = rehearsal.start(answer.values, "strategy", answer)
+                rehearsal.open.remove(trial)
+                result = on_stage.result(trial, "done")
+                result = attrs.evolve(result, loss=_Counted(result.loss))
+                with counted():
+                    rehearsal.strategy.tell(trial, result)
+    finally:
+        tracemalloc.stop()
+    return Cost(lines, _Counted.operations - operations_before, memory_bytes)
+
+
+class _Counted(float):
+    """A number that counts what is done with it, and all its like."""
+
+    operations = 0
+
+
+def _counting(name: str) -> Callable[..., Any]:
+    plain = getattr(float, name)
+
+    def method(self: float, *others: object) -> Any:
+        _Counted.operations += 1
+        return plain(self, *others)
+
+    return method
+
+
+for _name in (
+    *("lt", "le", "gt", "ge", "eq", "ne", "hash", "neg", "abs", "float"),
+    *("add", "radd", "sub", "rsub", "mul", "rmul", "truediv", "rtruediv", "pow", "rpow"),
+):
+    setattr(_Counted, f"__{_name}__", _counting(f"__{_name}__"))

@@ -29,6 +29,8 @@ from hpo_core.trial import Evaluation, Failure
 
 _VARIABLE = "HPO_CONTRACT_VARIABLE"
 
+_SETTLES_S = 3.0
+
 
 class LauncherContract(SimulatedLauncherContract):
     """What every launcher promises that runs commands.
@@ -394,6 +396,9 @@ class LauncherContract(SimulatedLauncherContract):
             stage.launch(self.slow)
         stage.close()
         gc.collect()
+        until = time.monotonic() + _SETTLES_S
+        while len(os.listdir("/proc/self/fd")) > before and time.monotonic() < until:
+            time.sleep(0.02)  # a manager's thread may be reading a file just now
         assert len(os.listdir("/proc/self/fd")) <= before
 
     # Hearts: programs whose life shows in a file that grows

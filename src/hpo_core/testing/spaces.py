@@ -1,8 +1,10 @@
-"""Hypothesis strategies that build random search spaces, for tests of strategies and storages.
+"""Hypothesis strategies that build random search spaces.
 
-@given(spaces(), st.integers(0, 99))
-def test_something(params, seed):
-point = params.draw(random.Random(seed))
+For tests of strategies and storages::
+
+    @given(spaces(), st.integers(0, 99))
+    def test_something(params, seed):
+        point = params.draw(random.Random(seed))
 """
 
 from __future__ import annotations

@@ -5,17 +5,18 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import json
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Protocol
 
 import attrs
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
 from hpo_core.interfaces import INTERFACE_VERSION, Capability, Outlook, Strategy
@@ -57,7 +58,7 @@ class StrategyContract:
     checkpoints: ClassVar[bool] = False
     """Whether trials have checkpoints; always for a class that declares `Capability.CONTINUES`."""
     constant_cost: ClassVar[bool] = False
-    """Set it to promise that an ask takes as many steps after a thousand results as after a hundred."""
+    """Set it to promise that an ask costs no more after a thousand results than after a hundred."""
 
     @pytest.fixture
     def make(self) -> Make:
@@ -142,7 +143,7 @@ class StrategyContract:
             first = Rehearsal(make(space, seed), space).run(steps)
             with other_global_randomness(seed):
                 second = Rehearsal(make(space, seed), space).run(steps)
-            assert first == second
+            _same(second, first, "with the same seed, while others draw random numbers, too")
 
         self._for_all(check)
 
@@ -156,7 +157,7 @@ class StrategyContract:
             for step in steps:
                 one.run([step])
                 other.run([step])
-            assert one.answers == alone
+            _same(one.answers, alone, "beside another strategy")
 
         self._for_all(check)
 
@@ -169,7 +170,7 @@ class StrategyContract:
             with monkeypatch.context() as patch:
                 make_clocks_jump(patch, seed)
                 second = Rehearsal(make(space, seed), space).run(steps)
-            assert first == second
+            _same(second, first, "with another clock")
 
         self._for_all(check)
 
@@ -260,7 +261,7 @@ class StrategyContract:
             rehearsal, other = Rehearsal(make(space, seed), space), Rehearsal(make(space, seed), space)
             given = [other.strategy.foreign(Proposal(space.draw(random.Random(n))), origin) for n, origin in _OTHERS]
             steps = script(seed, self.steps, foreign=False)
-            assert other.run(steps) == rehearsal.run(steps), "foreign changed the strategy"
+            _same(other.run(steps), rehearsal.run(steps), "after foreign was called")
             tags = [proposal.tag for proposal in given if proposal.tag]
             assert len(set(tags)) == len(tags), f"foreign gives several trials one tag: {tags}"
             own = [answer[2] is not None for answer in rehearsal.answers if isinstance(answer[0], dict)]
@@ -280,7 +281,7 @@ class StrategyContract:
             steps = script(seed, self.steps)
             once = Rehearsal(make(space, seed), space).run(steps)
             often = Rehearsal(make(space, seed), space, ask_again=2).run(steps)
-            assert once == often
+            _same(often, once, "asked again after each pause")
 
         self._for_all(check)
 
@@ -349,7 +350,7 @@ class StrategyContract:
             state = json.loads(json.dumps(halved.strategy.get_state()))
             halved.strategy = make(space, seed)
             halved.strategy.set_state(state)
-            assert halved.run(steps[cut:]) == whole
+            _same(halved.run(steps[cut:]), whole, f"restored after {cut} steps")
 
         self._for_all(check)
 
@@ -363,7 +364,7 @@ class StrategyContract:
             for step in steps:
                 saved.strategy.get_state()
                 saved.run([step])
-            assert saved.answers == undisturbed
+            _same(saved.answers, undisturbed, "while its state is saved")
 
         self._for_all(check, examples=max(1, self.examples // 2))
 
@@ -399,7 +400,10 @@ class StrategyContract:
         self._for_all(check)
 
     def test_cost_does_not_grow_with_history(self, make: Make) -> None:
-        """Where it is promised: an ask takes no more steps after a thousand results than after a hundred."""
+        """Where it is promised: asks and tells take no more after a thousand results than after a hundred.
+
+        Lines of Python are counted, operations with the losses that were told, and bytes that are allocated.
+        """
         if not self.constant_cost:
             pytest.skip("constant_cost is not promised")
         space = one_of_each()
@@ -407,10 +411,18 @@ class StrategyContract:
         early = ask_and_tell(rehearsal, 100)
         ask_and_tell(rehearsal, 800)
         late = ask_and_tell(rehearsal, 100)
-        assert late <= 1.5 * early + 1000, f"100 rounds took {early} steps, and {late} after 900 results"
+        for what, spare in (("lines", 1000), ("operations", 1000), ("memory_bytes", 200_000)):
+            before, after = getattr(early, what), getattr(late, what)
+            assert after <= 1.5 * before + spare, f"{what} of 100 rounds: {before}, and {after} after 900 results"
 
     def _for_all(self, check: Callable[[Params, int], None], *, examples: int | None = None) -> None:
-        """Run a check on random spaces with random seeds."""
+        """Run a check on random spaces with random seeds; the space of a failure is shown whole."""
+
+        @functools.wraps(check)
+        def shown(space: Params, seed: int) -> None:
+            note(f"space = Params.from_json({space.to_json()!r})")
+            check(space, seed)
+
         chosen = settings(
             max_examples=examples or self.examples,
             deadline=None,
@@ -419,7 +431,14 @@ class StrategyContract:
             report_multiple_bugs=False,
             suppress_health_check=list(HealthCheck),
         )
-        chosen(given(spaces(), st.integers(0, 999))(check))()
+        chosen(given(spaces(), st.integers(0, 999))(shown))()
+
+
+def _same(answers: Sequence[Any], expected: Sequence[Any], when: str) -> None:
+    """Two strategies answered the same."""
+    for number, (one, other) in enumerate(zip(answers, expected, strict=False), 1):
+        assert one == other, f"answer {number} is another one {when}: {one}, and else {other}"
+    assert len(answers) == len(expected)
 
 
 _OTHERS = ((1, "baseline"), (2, "enqueued"), (3, "enqueued"))

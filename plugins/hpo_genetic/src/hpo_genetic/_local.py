@@ -22,6 +22,8 @@ _ANY_QUADRATIC = 60
 """Dimensions up to which there is a quadratic function at all."""
 _BLUR = 0.3
 """Share of children beside the minimum of a quadratic function."""
+_CROWD = 8
+"""Children that run at the same time, from which on steps of different lengths are tried at once."""
 _FIRST_PASSES = 1000.0
 _PASSES_A_RESULT = 0.01
 _PLAIN = ("radius", "newton", "good", "bad", "mark")
@@ -124,36 +126,46 @@ class LocalSearch:
         if brood is None or not brood.vectors:
             if not self._effort.spend():
                 return None
+            reach = self.reach(arm, rng, len(pending))
             with one_thread():
                 if arm == "quadratic":
-                    vectors = self.quadratic(rng, list(pending), count=count, again=again)
+                    vectors = self.quadratic(rng, list(pending), reach, count=count, again=again)
                 else:
                     vectors = self.screened(rng, list(pending), count=count)
             if vectors is None:
                 return None
-            brood = self._broods[arm] = Brood(vectors, self.reach(arm))
+            brood = self._broods[arm] = Brood(vectors, reach)
         return brood.vectors.pop(0), brood.reach
 
-    def reach(self, arm: str) -> float:
-        """How far children of an operator go now."""
-        return self._newton if arm == "quadratic" else self._radius
+    def reach(self, arm: str, rng: Random, running: int) -> float:
+        """How far the next children of an operator may go.
 
-    def learn(self, arm: str, reach: float, better: bool) -> None:
+        Where many run at the same time, a quadratic function is trusted from an eighth as far to four times as far, so
+        that a round of them finds the length of steps for which one worker has as many rounds.
+        """
+        if arm != "quadratic":
+            return self._radius
+        return self._newton if running < _CROWD else min(self._newton * 2.0 ** rng.uniform(-3.0, 2.0), 0.5)
+
+    def learn(self, arm: str, reach: float, better: bool, running: int) -> None:
         """Adapt how far children go to what came of one.
 
-        Where many run at the same time, those that went as far as each other fail for one reason, not for many.
+        Where many run at the same time, many fail for one reason: a quadratic function is trusted less by a small step
+        for each of them, and a radius changes by those alone that it was the same for.
 
         Args:
             arm: its operator.
             reach: how far its operator's children went when it was made.
             better: than the focus.
+            running: children that run.
         """
         self.stale += 1
         if arm == "quadratic":
             if better:
                 self._newton = min(max(self._newton, reach * 1.5), 0.5)
             elif reach <= self._newton:
-                self._newton = max(reach * 0.8, 1e-5)
+                less = reach * 0.8 if running < _CROWD else self._newton * 0.8 ** (16.0 / (16.0 + running))
+                self._newton = max(less, 1e-5)
         elif arm == "screened" and (better or reach == self._radius):
             self._good = self._good + 1 if better else 0
             self._bad = 0 if better else self._bad + 1
@@ -216,7 +228,7 @@ class LocalSearch:
         return np.array([codec.vector(codec.point(row, rng)) for row in made.tolist()])
 
     def quadratic(
-        self, rng: Random, pending: Sequence[Vector], *, count: int = 1, again: bool = False
+        self, rng: Random, pending: Sequence[Vector], reach: float, *, count: int = 1, again: bool = False
     ) -> list[Vector] | None:
         """Where a quadratic function through the results around the focus has its minimum, and beside it.
 
@@ -226,6 +238,7 @@ class LocalSearch:
         Args:
             rng: for the choice.
             pending: children that run.
+            reach: how far from the focus the function is trusted.
             count: how many children.
             again: whether the minimum is known.
 
@@ -240,14 +253,14 @@ class LocalSearch:
         wanted = min(int(1.25 * (n + 1) * (n + 2) / 2) + n, 400) if n <= _ALL_PAIRS else min(6 * n, 400)
         order = nearest(offsets, np.zeros(n), 2 * wanted)
         order = order[np.argsort(losses[order], kind="stable")[:wanted]]
-        model, low, high, tamed = self._fit(axes, offsets[order], losses[order], self._newton)
+        model, low, high, tamed = self._fit(axes, offsets[order], losses[order], reach)
         step = model.minimiser(low, high)
         steps = np.repeat(step[None, :], count, 0)
         exact = not (again or rng.random() < _BLUR or self._crowded(axes, step, pending))
         if not exact or count > 1:
             noise = np.random.default_rng(rng.getrandbits(63)).standard_normal((count, n))
             beside = model.beside(noise, float(tamed[min(n, len(tamed) - 1)]))
-            steps[exact:] += np.clip(beside, -self._newton, self._newton)[exact:]
+            steps[exact:] += np.clip(beside, -reach, reach)[exact:]
         return self._moved(axes, steps)
 
     def deepest(self) -> Vector | None:

@@ -61,14 +61,17 @@ class DemeLog(Observer):
         self._size = num_demes * pop_size
         self._epoch = gens_per_epoch
         self._files: list[TextIOWrapper] = []
+        """Open while a study goes on."""
+        self._began = False
         self._rows: list[_Row] = []
         self._generation = 0
         self._best: _Row | None = None
 
     def study_started(self, study: Study) -> None:
-        if self._files:
-            return
         names = [self._path.name, *(f"Deme{k}_{self._path.name}" for k in range(1, self._demes + 1))]
+        if self._began:
+            self._files = [open(self._path.with_name(name), "a", buffering=1) for name in names]
+            return
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._domains = study.params.domains
         self._trials = study.trials
@@ -84,6 +87,7 @@ class DemeLog(Observer):
             file = open(path, "w", buffering=1)
             file.write(" ".join([*head, *flags]) + "\n")
             self._files.append(file)
+        self._began = True
 
     def trial_finished(self, trial: Trial, result: Result) -> None:
         if not self._files:
@@ -103,7 +107,8 @@ class DemeLog(Observer):
         if self._files and self._rows:
             self._write()
         for file in self._files:
-            file.flush()
+            file.close()
+        self._files = []
 
     def _write(self) -> None:
         generation, rows, self._rows = self._generation, self._rows, []
@@ -139,10 +144,6 @@ class DemeLog(Observer):
         return [
             _word(domain.text(values[flag])) if flag in values else NOTHING for flag, domain in self._domains.items()
         ]
-
-    def __del__(self) -> None:
-        for file in getattr(self, "_files", []):
-            file.close()
 
 
 def _fitness(losses: Sequence[float]) -> list[float]:

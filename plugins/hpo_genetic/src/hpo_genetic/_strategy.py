@@ -430,7 +430,7 @@ class GeneticStrategy(Strategy):
         best = self._home.focus
         better = one is not None and (best is None or one < best)
         if at == 0:
-            self._home.learn(arm, info.get("reach", 0.0), better)
+            self._home.learn(arm, info.get("reach", 0.0), better, len(self._pending))
         if one is not None and len(self._first_losses) < _FIRST_LOSSES:
             self._first_losses.append(one.loss)
         if one is not None and better:
@@ -444,7 +444,7 @@ class GeneticStrategy(Strategy):
         """Go on elsewhere from a child, or begin anew."""
         away = self._away
         ahead = one is not None and (away.focus is None or one < away.focus)
-        away.learn(info["by"], info.get("reach", 0.0), ahead)
+        away.learn(info["by"], info.get("reach", 0.0), ahead, len(self._pending))
         if one is not None and ahead and best is not None:
             away.move(one, _PROGRESS * (one.loss - best.loss))
         overtaken = one is not None and best is not None and one < best

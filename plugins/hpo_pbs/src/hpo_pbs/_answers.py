@@ -6,39 +6,40 @@ import json
 import re
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from attrs import frozen
 
 from hpo_core import clusters
 
-_NO_ANSWER = frozenset({160, 162, 171, 183})
-_NO_CONNECTION = re.compile(
-    r"cannot connect to server|couldn't connect to cluster|connection refused|connection timed out|unknown host|"
-    r"errno=150(08|10)\b|communication failure|pbs_iff|server is shutting down",
-    re.IGNORECASE,
-)
 _ID = re.compile(r"\d+(\[\d*\])?(\.[\w.-]+)?")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _TIME = re.compile(r"\w{3} (\w{3}) +(\d+) (\d+):(\d+):(\d+) (\d{4})")
 
 
 class Answer(clusters.Answer):
-    """What a command of PBS said."""
+    """What a command of OpenPBS or PBS Professional said."""
+
+    silent_codes: ClassVar[frozenset[int]] = frozenset({160, 162, 171, 183})
+    silent_words: ClassVar[str] = (
+        r"cannot connect to server|couldn't connect to cluster|connection refused|connection timed out|unknown host|"
+        r"errno=150(08|10)\b|communication failure|pbs_iff|server is shutting down"
+    )
+    gone_codes: ClassVar[frozenset[int]] = frozenset({35, 153})
 
     @property
     def silent(self) -> bool:
         """Whether the server did not answer, which says nothing about any job."""
-        return self.code is None or (
-            self.code != 0 and (self.code in _NO_ANSWER or bool(_NO_CONNECTION.search(self.err)))
-        )
+        if self.code is None or self.code in self.silent_codes:
+            return True
+        return self.code != 0 and re.search(self.silent_words, self.err, re.IGNORECASE) is not None
 
     @property
     def gone(self) -> bool:
         """Whether the job that was asked for is over, or not known any more."""
-        return not self.silent and (
-            self.code in (35, 153) or bool(re.search(r"Unknown Job Id|[Jj]ob has finished", self.err))
-        )
+        if self.silent:
+            return False
+        return self.code in self.gone_codes or re.search(r"Unknown Job Id|[Jj]ob has finished", self.err) is not None
 
     @property
     def complaint(self) -> str:
@@ -72,9 +73,9 @@ class Job:
 
 
 def read_id(text: str) -> str | None:
-    """The id that qsub prints, on its last line: sites print other things before it."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1] if lines and _ID.fullmatch(lines[-1]) else None
+    """The id that qsub prints; sites print other things before and behind it."""
+    found = [line.strip() for line in text.splitlines() if _ID.fullmatch(line.strip())]
+    return next((line for line in reversed(found) if "." in line), found[-1] if found else None)
 
 
 def sequence(job: str) -> str:
@@ -114,6 +115,12 @@ def read_text(text: str) -> dict[str, Job]:
     return {job: _job(job, found, None) for job, found in jobs.items()}
 
 
+def read_table(text: str) -> dict[str, str]:
+    """The states of the jobs in the answer of plain ``qstat``, by `sequence`: it cuts their ids and names."""
+    rows = [line.split() for line in text.splitlines() if re.match(r"\d", line)]
+    return {sequence(row[0]): row[-2] for row in rows if len(row) > 4}
+
+
 def _flat(attributes: Mapping[str, Any]) -> dict[str, str]:
     """Attributes as text, with dots in the names of those within others; numbers have lost their text anyway."""
     flat: dict[str, str] = {}
@@ -133,7 +140,10 @@ def _job(job: str, attributes: Mapping[str, str], now: float | None) -> Job:
     state = attributes.get("job_state", "")
     began = _read_time(attributes.get("stime", "") or attributes.get("start_time", ""))
     left_s = None
-    if state in "RSU" and walltime_s is not None and began is not None:
+    remaining = attributes.get("walltime.remaining", "")
+    if state in "RSU" and remaining.isdigit():
+        left_s = float(remaining)
+    elif state in "RSU" and walltime_s is not None and began is not None:
         left_s = walltime_s - max(0.0, (time.time() if now is None else now) - began)
     return Job(
         job,

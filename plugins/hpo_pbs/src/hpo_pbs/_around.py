@@ -10,12 +10,18 @@ from collections.abc import Callable
 from hpo_pbs._client import Client
 
 
-def job_around(client: Client, notice: Callable[[str], None]) -> str | None:
-    """The job that this process is part of; None: there is none, or it is over."""
+def around() -> str | None:
+    """The job that this process is part of, as its environment says."""
     job, nodes = os.environ.get("PBS_JOBID"), os.environ.get("PBS_NODEFILE")
     if not job or not nodes or os.environ.get("SLURM_JOB_ID") or not os.access(nodes, os.R_OK):
         return None
-    if not client.left([job]):
+    return job
+
+
+def job_around(client: Client, notice: Callable[[str], None]) -> str | None:
+    """The job that this process is part of; None: there is none, or it is over."""
+    job = around()
+    if job is not None and not client.left([job]):
         notice(f"PBS_JOBID={job} in the environment is over; a new allocation is asked for")
         return None
     return job
@@ -36,6 +42,11 @@ class Script:
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
 
     @property
     def exit_code(self) -> int | None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from hpo_core import AllocationError
 from hpo_core.clusters import Runner
-from hpo_pbs._answers import Answer, Job, read_versions, sequence
+from hpo_pbs._answers import Answer, Job, read_table, read_versions, sequence
 from hpo_pbs._dialect import DIALECTS, Dialect
 
 _DETECT_S = 5.0
@@ -25,7 +25,7 @@ class Client(Runner):
 
     Attributes:
         dialect: whose commands they are.
-        folder: where they are.
+        folder: where qstat is.
     """
 
     def __init__(self, timeout_s: float = 30.0) -> None:
@@ -57,6 +57,9 @@ class Client(Runner):
             AllocationError: they are not there.
         """
         if self.find() is not None:
+            missing = [name for name in ("qsub", "qdel", "qselect") if not find_program(name)]
+            if missing:
+                raise AllocationError(f"there is a 'qstat' of PBS in {self.folder}, but no {' and no '.join(missing)}")
             return
         qstat = find_program("qstat")
         why = (
@@ -69,11 +72,11 @@ class Client(Runner):
 
     def answers(self) -> bool:
         """Whether the server answers now."""
-        return self.call(self.dialect.select(_user(), "hpo"), _DETECT_S).code == 0
+        return self.named("hpo", _DETECT_S).code == 0
 
     def program(self, name: str) -> str:
-        """The path of a command."""
-        return os.path.join(self.folder, name)
+        """The path of a command: what a user would get, since sites have their own before those of PBS."""
+        return find_program(name) or os.path.join(self.folder, name)
 
     def call(
         self,
@@ -85,7 +88,7 @@ class Client(Runner):
     ) -> Answer:
         """Run a command, and wait for it; see `Runner.run`."""
         answer = self.run((self.program(words[0]), *words[1:]), timeout_s, out=out, started=started)
-        return Answer(answer.code, answer.out, answer.err)
+        return self.dialect.answer(answer.code, answer.out, answer.err)
 
     def job(self, number: str) -> Job | None:
         """How a job stands; its state is empty where PBS knows it no more. None: no answer."""
@@ -106,7 +109,11 @@ class Client(Runner):
 
     def named(self, name: str, timeout_s: float | None = None) -> Answer:
         """Ids of this user's jobs of a name that are not over."""
-        return self.call(self.dialect.select(_user(), name), timeout_s)
+        return self.call(self.selection(name), timeout_s)
+
+    def selection(self, name: str) -> tuple[str, ...]:
+        """The command that asks for this user's jobs of a name that are not over; the name is its last word."""
+        return self.dialect.select(pwd.getpwuid(os.getuid()).pw_name, name)
 
     def left(self, jobs: Sequence[str]) -> list[str]:
         """Which of these jobs are not over, as far as PBS answers."""
@@ -115,8 +122,7 @@ class Client(Runner):
     def _is_over(self, job: str) -> bool:
         """Whether plain ``qstat ID`` says that a job is gone, or shows it in a state in which it is over."""
         answer = self.call(("qstat", job))
-        rows = [line.split() for line in answer.out.splitlines() if re.match(rf"{re.escape(sequence(job))}\b", line)]
-        return answer.gone or any(len(row) > 4 and row[-2] in self.dialect.over for row in rows)
+        return answer.gone or read_table(answer.out).get(sequence(job)) in self.dialect.over
 
 
 def environment() -> dict[str, str]:
@@ -135,7 +141,3 @@ def _configured() -> list[str]:
     except OSError:
         return []
     return [os.path.join(value.strip(), "bin") for value in re.findall(r"^PBS_EXEC=(.*)$", text, re.MULTILINE)]
-
-
-def _user() -> str:
-    return pwd.getpwuid(os.getuid()).pw_name

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from hpo_core import AllocationError
 
+SCRIPT = "job"
+"""The name of a job's script."""
 _SCRIPT = Path(__file__).with_name("pilot.sh")
 _TOLD_AT_MOST = 2000
 
@@ -54,7 +56,7 @@ class JobFolder:
         head = "".join(f"{name}={shlex.quote(str(value))}\n" for name, value in settings.items())
         try:
             self.path.mkdir(mode=0o700)
-            self.write("job", f"#!/bin/sh\n{head}{_SCRIPT.read_text(encoding='utf-8')}")
+            self.write(SCRIPT, f"#!/bin/sh\n{head}{_SCRIPT.read_text(encoding='utf-8')}")
             for name in ("orders", "answers", "output", "submitted"):
                 self.write(name, "")
         except OSError as error:
@@ -63,7 +65,7 @@ class JobFolder:
     @property
     def script(self) -> str:
         """The path of the job's script."""
-        return str(self.path / "job")
+        return str(self.path / SCRIPT)
 
     def write(self, name: str, text: str) -> None:
         """Write a file that this user alone may read."""

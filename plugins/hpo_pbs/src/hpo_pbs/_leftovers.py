@@ -10,7 +10,7 @@ from pathlib import Path
 
 from hpo_core import AllocationError
 from hpo_core.clusters import repeat
-from hpo_pbs._answers import read_id
+from hpo_pbs._answers import read_id, sequence
 from hpo_pbs._client import Client
 
 FORCE_AFTER_S = 15.0
@@ -37,7 +37,7 @@ def delete(client: Client, jobs: Sequence[str], limit_s: float) -> bool:
         nonlocal left, deleted_at
         now = time.monotonic()
         if left and (deleted_at is None or now > deleted_at + _AGAIN_S):
-            late = client.dialect.forces and deleted_at is not None and now > began + FORCE_AFTER_S
+            late = deleted_at is not None and now > began + FORCE_AFTER_S
             answer = client.call(client.dialect.delete(left, force=late))
             deleted_at = None if answer.silent else now
         left = client.left(left)
@@ -66,8 +66,8 @@ def clean(client: Client, study_id: str, shared: Path) -> tuple[str, ...]:
     noted = (read_id(file.read_text(errors="replace")) for folder in folders for file in folder.glob("*/submitted"))
     named = answer.out.split()
     found = dict.fromkeys([*named, *(job for job in noted if job is not None)])
-    found.pop(os.environ.get("PBS_JOBID", ""), None)
-    left = [job for job in found if job in named or client.left([job])]
+    ours = sequence(os.environ.get("PBS_JOBID", ""))
+    left = [job for job in found if sequence(job) != ours and (job in named or client.left([job]))]
     if left and not delete(client, left, _CLEAN_S):
         raise AllocationError(f"PBS does not end what an earlier driver left: job {', job '.join(left)}")
     for folder in folders:

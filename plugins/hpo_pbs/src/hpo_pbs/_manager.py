@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import shutil
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
+
+import attrs
 
 from hpo_core import AllocationError, Capability, Failure, LaunchError, Node, WorkloadManager
 from hpo_core.allocation import AllocationRequest
@@ -14,13 +17,13 @@ from hpo_core.clusters import Clerk, Guard, Looks, Standing, lay_out, share_out,
 from hpo_core.events import EventLoop, Timer
 from hpo_pbs import _guard, _leftovers
 from hpo_pbs._answers import Job
-from hpo_pbs._around import Script, job_around
+from hpo_pbs._around import Script, around, job_around
 from hpo_pbs._client import Client, environment
 from hpo_pbs._folder import JobFolder, make_base
 from hpo_pbs._options import PbsOptions
 from hpo_pbs._orders import Orders
 from hpo_pbs._request import read_arguments
-from hpo_pbs._submission import Submission
+from hpo_pbs._submission import Submission, words_for
 from hpo_pbs._verdict import Verdict, judge, never_runs
 
 _FIRST_WORD_S = 3.0
@@ -95,10 +98,20 @@ class PbsManager(WorkloadManager):
 
     # Getting nodes
 
+    def preview(self, request: AllocationRequest) -> str:
+        arguments = split_arguments(request.args)
+        self._client.find()  # else it is as OpenPBS would be asked
+        asked = read_arguments(arguments, self._client.dialect)
+        if around():
+            return ""
+        folder = self._shared / f".{request.name}"
+        return shlex.join(words_for(self._client.dialect, request, asked, self.options, folder))
+
     def acquire(self, request: AllocationRequest, events: EventLoop) -> None:
-        self._arguments = read_arguments(split_arguments(request.args))
+        words = split_arguments(request.args)
         self._client.need()
-        self._request, self._events = request, events
+        self._arguments = read_arguments(words, self._client.dialect)
+        self._request = request
         self._standing.begin(events)
         self._looks = Looks("the PBS server", self.options.poll, self._standing.notice)
         self._renewals = self._numbers = 0
@@ -108,7 +121,8 @@ class PbsManager(WorkloadManager):
         self.owned = inside is None
         self._base = make_base(self._shared, request.name)
         try:
-            self._guard = Guard(_guard.__file__, self._guard_arguments(self._base), environment())
+            self._orders = Orders(events)
+            self._guard = Guard(_guard.__file__, (self._guard_settings(self._base),), environment())
             self._clerk_or_none = Clerk("hpo-pbs", self._standing.lose)
             self._folder = self._new_folder()
             if inside is None:
@@ -120,8 +134,8 @@ class PbsManager(WorkloadManager):
             raise
 
     def attach(self, events: EventLoop) -> None:
-        self._events = events
         self._close_orders()
+        self._orders = Orders(events)
         self._standing.attach(events)
 
     def explain(self) -> str:
@@ -137,10 +151,20 @@ class PbsManager(WorkloadManager):
             raise RuntimeError("there is no allocation")
         return self._clerk_or_none
 
-    def _guard_arguments(self, base: Path) -> tuple[str, ...]:
-        beat_s = max(0.5, min(10.0, self.options.patience / 10))
-        program, dialect = self._client.program, self._client.dialect
-        return str(base), f"{beat_s:g}", program("qdel"), program("qstat"), str(int(dialect.forces))
+    def _guard_settings(self, base: Path) -> str:
+        client, dialect = self._client, self._client.dialect
+        qselect, *selects, _ = client.selection("")
+        settings = {
+            "folder": str(base),
+            "beat_s": max(0.5, min(10.0, self.options.patience / 10)),
+            "qstat": client.program("qstat"),
+            "qdel": client.program("qdel"),
+            "force": dialect.force,
+            "qselect": [client.program(qselect), *selects],
+            "name": "" if "-N" in self._arguments.options else self._request.name,
+            "gone": sorted(dialect.answer.gone_codes),
+        }
+        return json.dumps(settings)
 
     def _new_folder(self) -> JobFolder:
         if self._base is None:
@@ -211,6 +235,7 @@ class PbsManager(WorkloadManager):
         self._standing.words = f"job {job}, in which this process runs"
         if self._folder is not None:
             self._script = Script(self._folder.script)
+            self._tell_guard(f"script {self._script.pid}")
         self._clerk.call(self._watch)
 
     # Watching, in the clerk's thread
@@ -297,9 +322,9 @@ class PbsManager(WorkloadManager):
             self._begun = False
             self._standing.leave_all("the job was put back into the queue", Failure.PREEMPTED)
         self._standing.words = f"job {job.id} {_WAITING.get(job.state, 'waits')}{_reason(job)}"
-        if self.owned and self._submission is not None and never_runs(job):
+        if self.owned and self._submission is not None and self.job is not None and never_runs(job):
             asked = shlex.join(self._submission.words)
-            if self._delete(job.id):
+            if self._delete(self.job):
                 self._lose(f"PBS would let job {job.id} wait for ever: {job.comment} (asked: {asked})")
         else:
             self._standing.say(self._standing.words)
@@ -334,7 +359,10 @@ class PbsManager(WorkloadManager):
         """The script has begun: its nodes can be used. A server that says nothing of their end is not waited for."""
         if self._standing.names or not self._begun or self._ending_since is not None:
             return
-        layout = lay_out(self._request, str(self.job), tuple(self._places), owned=self.owned)
+        request, came = self._request, len(self._places)
+        if self.owned and came < request.nodes and request.nodes_per_eval == 1 and not self._arguments.says_nodes:
+            request = attrs.evolve(request, slots=request.slots or request.nodes)  # all processors, on fewer hosts
+        layout = lay_out(request, str(self.job), tuple(self._places), owned=self.owned)
         if layout.problem:
             self._standing.notice(layout.problem)
         if self._ends_at is None and self._looks.silent and self.owned:
@@ -345,17 +373,18 @@ class PbsManager(WorkloadManager):
     # The end of a job
 
     def _is_over(self, job: Job) -> None:
-        if self._folder is None or self._standing.lost is not None:
+        if self._folder is None or self.job is None or self._standing.lost is not None:
             return
         verdict = judge(
             job if job.state else None,
-            job.id,
+            self.job,
             begun=self._begun,
             output=self._folder.read("output"),
             time_was_up=self._ends_at is not None and self._clerk.now() > self._ends_at - _NEAR_THE_LIMIT_S,
             folder=str(self._folder.path),
+            deleted=self._client.dialect.deleted,
         )
-        self._forget(job.id)
+        self._forget(self.job)
         self._job_ended(verdict)
 
     def _job_ended(self, verdict: Verdict) -> None:
@@ -425,11 +454,9 @@ class PbsManager(WorkloadManager):
     def spawn(self, words: Sequence[str], nodes: Sequence[str], ended: Callable[[str], None]) -> None:
         folder, known = self._folder, self._places
         places = {name: known[name] for name in nodes if name in known and self._standing.holds(name)}
-        if folder is None or len(places) < len(nodes):
+        if folder is None or self._orders is None or len(places) < len(nodes):
             left = ", ".join(name for name in nodes if name not in places)
             raise LaunchError(f"no program can be started on {left}: job {self.job} has no such node now")
-        if self._orders is None:
-            self._orders = Orders(self._events)
         self._orders.give(folder, words, places, self._request.environment, ended)
         self._clerk.call(self._hear_soon)
 
@@ -450,7 +477,7 @@ class PbsManager(WorkloadManager):
             self._clerk_or_none = None
         self._close_orders()
         self._client.resume()
-        gone = not self._mine or _leftovers.delete(self._client, self._mine, _CONFIRM_S)
+        gone = self._give_back()
         script, self._script = self._script, None
         if script is not None:
             script.close()
@@ -461,6 +488,15 @@ class PbsManager(WorkloadManager):
             shutil.rmtree(base, ignore_errors=True)
         self._reset()
         self._standing.end("the allocation was given back" if self.owned else "the allocation is left as it was")
+
+    def _give_back(self) -> bool:
+        """Delete all jobs of ours; whether none is left."""
+        if self._submission is not None and not self._submission.settled:
+            found = self._submission.find()
+            if found is None:
+                return False
+            self._mine += found
+        return not self._mine or _leftovers.delete(self._client, self._mine, _CONFIRM_S)
 
     def clean(self, study_id: str) -> Sequence[str]:
         """Delete jobs of this study that an earlier driver left, and wait until they are gone.

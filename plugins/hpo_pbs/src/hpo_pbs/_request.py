@@ -11,13 +11,12 @@ from hpo_core import AllocationError
 from hpo_pbs._answers import read_duration, write_duration
 from hpo_pbs._dialect import Dialect
 
-_OPTIONS = "a:A:c:C:d:D:e:fF:GhIj:J:k:K:l:L:m:M:nN:o:p:P:q:r:R:S:t:T:u:v:VwW:xXzZ"
-_WHOLE_JOB = frozenset({"nodes", "ncpus", "mpiprocs", "ppn"})
+_WHOLE_JOB = frozenset({"nodes", "ncpus", "mpiprocs", "ppn", "procs"})
 """Resources of the older kind of request, which does not go together with ``select`` and ``place``."""
 
+_NO_ARRAY = "the nodes come from one job, not from an array of them"
 _REFUSED = {
     "-I": "an interactive job needs a terminal",
-    "-J": "the nodes come from one job, not from an array of them",
     "-z": "the job's id would not be printed",
 }
 
@@ -41,20 +40,32 @@ class Arguments:
         """The time that they ask for, in seconds."""
         return read_duration(self.resources.get("walltime", ""))
 
+    @property
+    def says_nodes(self) -> bool:
+        """Whether they say which nodes are asked for."""
+        return bool(self.resources.keys() & {*_WHOLE_JOB, "select"})
 
-def read_arguments(words: Sequence[str]) -> Arguments:
+
+def read_arguments(words: Sequence[str], dialect: Dialect) -> Arguments:
     """Look into the user's words; what qsub will not understand either, it may say by itself.
+
+    Args:
+        words: the user's.
+        dialect: whose qsub will read them.
 
     Raises:
         AllocationError: they ask for something from which no nodes come.
     """
     try:
-        found, _ = getopt.getopt(list(words), _OPTIONS)
+        found, rest = getopt.getopt(list(words), dialect.qsub_options)
     except getopt.GetoptError:
         return Arguments(tuple(words))
+    if rest or "--" in words:
+        raise AllocationError(f"alloc_args: {(rest or ['--'])[0]!r} is no option of qsub; what the job runs is ours")
     for option, value in found:
-        if option in _REFUSED:
-            raise AllocationError(f"alloc_args: {option} can't be used, since {_REFUSED[option]}")
+        why = _REFUSED.get(option) or (_NO_ARRAY if option == dialect.array_option else "")
+        if why:
+            raise AllocationError(f"alloc_args: {option} can't be used, since {why}")
         if option == "-W" and "block=true" in value.replace(" ", ""):
             raise AllocationError("alloc_args: -W block=true can't be used, since qsub would wait for the job's end")
     parts = [part for option, value in found if option == "-l" for part in value.split(",")]
@@ -93,22 +104,21 @@ def qsub_words(
     """
     resources = arguments.resources
     asked = []
-    if not resources.keys() & (_WHOLE_JOB | {"select"}):
+    if not arguments.says_nodes:
         asked.append(dialect.nodes(nodes, cpus, gpus))
     place = dialect.place(exclusive=exclusive)
     if place and not resources.keys() & (_WHOLE_JOB | {place.partition("=")[0]}):
         asked.append(place)
     if "walltime" not in resources:
         asked.append(f"walltime={write_duration(timeout_s)}")
-    ours = {
-        "-N": name,
-        "-j": "oe",
-        "-k": dialect.keep if keep else "",
-        "-o": output,
-        "-r": "n",
-    }
+    ours = {"-N": name, "-j": "oe", **dialect.settings(exclusive=exclusive), "-o": output, "-r": "n"}
+    if not keep:
+        ours.pop("-k", None)
     settings = [
-        word for option, value in ours.items() if value and option not in arguments.options for word in (option, value)
+        word
+        for option, value in ours.items()
+        if option not in arguments.options
+        for word in (option, *([value] if value else []))
     ]
     limits = [word for resource in asked for word in ("-l", resource)]
     return ("qsub", *settings, *limits, *arguments.words, *dialect.script(script))

@@ -4,16 +4,43 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Container
+from pathlib import Path
 
 from hpo_core.allocation import AllocationRequest
 from hpo_core.clusters import slots_on_each
 from hpo_pbs._answers import read_id
 from hpo_pbs._client import Client
-from hpo_pbs._folder import JobFolder
+from hpo_pbs._dialect import Dialect
+from hpo_pbs._folder import SCRIPT, JobFolder
 from hpo_pbs._options import PbsOptions
 from hpo_pbs._request import Arguments, qsub_words
 
 _SOONEST_S, _LATEST_S = 2.0, 60.0
+
+
+def words_for(
+    dialect: Dialect,
+    request: AllocationRequest,
+    arguments: Arguments,
+    options: PbsOptions,
+    folder: Path,
+    *,
+    keep: bool = True,
+) -> tuple[str, ...]:
+    """The words of qsub for what is asked for; see `qsub_words`."""
+    return qsub_words(
+        dialect,
+        request.name,
+        request.nodes,
+        request.timeout_s,
+        arguments,
+        cpus=options.cpus or slots_on_each(request, request.nodes),
+        gpus=options.gpus,
+        exclusive=options.exclusive,
+        output=str(folder / "output"),
+        script=str(folder / SCRIPT),
+        keep=keep,
+    )
 
 
 class Submission:
@@ -30,6 +57,7 @@ class Submission:
 
     Attributes:
         refusal: what PBS has against it; empty: nothing.
+        settled: False where a qsub never said what came of it: there may be a job.
         words: qsub's, once it was run.
     """
 
@@ -46,7 +74,7 @@ class Submission:
         self._client, self._request, self._arguments = client, request, arguments
         self._options, self._folder, self._mine, self._tell_guard = options, folder, mine, tell_guard
         self._keep, self._wait_s = True, 0.0
-        self.refusal, self.problem = "", ""
+        self.refusal, self.problem, self.settled = "", "", True
         self.words: tuple[str, ...] = ()
 
     def submit(self) -> str | None:
@@ -55,26 +83,23 @@ class Submission:
         Returns:
             the job's id; None: see `refusal`, or try again after `wait_s`.
         """
-        request, options, submitted = self._request, self._options, self._folder.path / "submitted"
-        self.words = qsub_words(
-            self._client.dialect,
-            request.name,
-            request.nodes,
-            request.timeout_s,
-            self._arguments,
-            cpus=options.cpus or slots_on_each(request, request.nodes),
-            gpus=options.gpus,
-            exclusive=options.exclusive,
-            output=str(self._folder.path / "output"),
-            script=self._folder.script,
-            keep=self._keep,
+        submitted = self._folder.path / "submitted"
+        self.words = words_for(
+            self._client.dialect, self._request, self._arguments, self._options, self._folder.path, keep=self._keep
         )
         answer = self._client.call(
             self.words, out=submitted, started=lambda pid: self._tell_guard(f"qsub {pid} {submitted}")
         )
         job = read_id(answer.out)
+        self.settled = job is not None or answer.code not in (None, 0)
+        if job is None and answer.code == 0:
+            job = next(iter(self.find() or []), None)
+        if job is not None or self.settled:
+            self._settle(job)
         if job is not None:
-            self._taken(job)
+            return job
+        if answer.code == 0:
+            self.refusal = f"qsub printed no id of a job: {answer.out.strip()!r} (asked: {shlex.join(self.words)})"
         elif answer.silent:
             self.problem = answer.complaint
         elif self._keep and "-k" in answer.err and "llegal" in answer.err:
@@ -82,23 +107,33 @@ class Submission:
             return self.submit()
         else:
             self.refusal = f"PBS refuses the job: {answer.complaint} (asked: {shlex.join(self.words)})"
-        return job
+        return None
 
     def submit_again(self) -> str | None:
         """A qsub that did not answer may have got through all the same: its job is taken, if it can be found."""
-        if "-N" not in self._arguments.options:
-            found = read_id(self._client.named(self._request.name).out)
-            if found is not None and found not in self._mine:
-                self._folder.write("submitted", f"{found}\n")
-                self._taken(found)
-                return found
-        return self.submit()
+        found = [] if self.settled else self.find()
+        if found is None:
+            return None
+        if not found:
+            return self.submit()
+        self._settle(found[0])
+        return found[0]
+
+    def find(self) -> list[str] | None:
+        """The job that came of it all the same, by its name; None: PBS does not answer."""
+        if "-N" in self._arguments.options:
+            return []
+        answer = self._client.named(self._request.name)
+        return [job for job in answer.out.split() if job not in self._mine] if answer.code == 0 else None
 
     def wait_s(self) -> float:
         """Seconds until it is worth another try; ever more."""
         self._wait_s = min(max(_SOONEST_S, self._wait_s * 2), _LATEST_S)
         return self._wait_s
 
-    def _taken(self, job: str) -> None:
-        self._tell_guard(f"job {job}")
+    def _settle(self, job: str | None) -> None:
+        """It is known what came of a qsub: a job, or nothing."""
+        self.settled = True
+        if job is not None:
+            self._tell_guard(f"job {job}")
         self._tell_guard("qsub 0 ")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from attrs import frozen
 
@@ -13,8 +14,8 @@ _WALLTIME = frozenset({-29, -11})
 """Torque's -11 is in PBS a job that went back into the queue; `-r n` keeps ours from that."""
 _NODES_FAILED = frozenset({-4, -5, -6, -14, -16, -17, -18, -19, -20, -30})
 _ENDED_BY_SIGNAL = 256
-_DRIVER_GONE = 7
-"""What the job's own script exits with when nobody watches over it any more."""
+_DRIVER_GONE, _TOLD_TO_END = 7, 8
+"""What the job's own script exits with when nobody watches over it any more, and when it got TERM."""
 
 
 @frozen
@@ -32,7 +33,16 @@ class Verdict:
     again: bool = True
 
 
-def judge(job: Job | None, number: str, *, begun: bool, output: str, time_was_up: bool, folder: str) -> Verdict:
+def judge(
+    job: Job | None,
+    number: str,
+    *,
+    begun: bool,
+    output: str,
+    time_was_up: bool,
+    folder: str,
+    deleted: Iterable[int] = (),
+) -> Verdict:
     """Why a job is over.
 
     Args:
@@ -42,6 +52,7 @@ def judge(job: Job | None, number: str, *, begun: bool, output: str, time_was_up
         output: the end of the job's output.
         time_was_up: whether its walltime was over or nearly so, by our own clock.
         folder: where its script lies.
+        deleted: exit statuses of jobs that somebody deleted, where no comment says so.
     """
     status = None if job is None else job.exit_status
     comment = "" if job is None else job.comment
@@ -68,6 +79,8 @@ def judge(job: Job | None, number: str, *, begun: bool, output: str, time_was_up
         return Verdict(f"job {number} ended by itself, as it saw no sign of life from this driver")
     if time_was_up:
         return Verdict(f"the time of job {number} is over")
+    if status in {*deleted, _TOLD_TO_END}:
+        return Verdict(f"job {number} was deleted (exit status {status})", again=False)
     if status is None:
         return Verdict(f"job {number} is over, and the server does not say why (it keeps no history of jobs)")
     if status < 0:

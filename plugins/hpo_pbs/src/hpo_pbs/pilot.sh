@@ -28,7 +28,7 @@ start() {
         case $starter in
             pbsdsh) "$(find_program pbsdsh)" -n "$index" -- /bin/sh "$task" "$node" "$index" ;;
             pbs_tmrsh) "$(find_program pbs_tmrsh)" "$node" /bin/sh "$task" "$node" "$index" ;;
-            *) ssh -n -o BatchMode=yes "$node" "$attach /bin/sh '$task' '$node' $index" ;;
+            *) "$(find_program ssh)" -n -o BatchMode=yes "$node" "$attach /bin/sh '$task' '$node' $index" ;;
         esac >"$number.$index.start" 2>&1 </dev/null &
     done
     wait
@@ -43,12 +43,12 @@ if [ "$starter" = auto ]; then
 fi
 attach=$(find_program pbs_attach) && attach="$attach -j $PBS_JOBID"
 why=
-trap 'why="PBS told it to end"' TERM
+trap 'why="PBS told it to end" code=8' TERM
 trap '' HUP INT
 cat "$PBS_NODEFILE" >nodes || exit 3
 say "begun $PBS_JOBID $starter"
 
-taken=0 last= idle=0 fast=100
+taken=0 last= idle=0 missing=0 fast=100
 while [ -z "$why" ]; do
     line=0
     while read -r number nodes; do
@@ -71,7 +71,12 @@ while [ -z "$why" ]; do
         idle=$((idle + tenths))
         [ "$idle" -ge $((patience * 10)) ] && why="no sign of life from the driver for $patience s" code=7
     fi
-    [ -e orders ] || { why="the driver has ended" code=7; }
+    if [ -e orders ]; then
+        missing=0
+    else  # or a file server that stumbles
+        missing=$((missing + tenths))
+        [ "$missing" -ge 300 ] && why="its folder is gone" code=7
+    fi
 done
 
 [ -e answers ] && say "over $why"
