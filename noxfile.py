@@ -139,11 +139,11 @@ def kubernetes(session: nox.Session, client: str) -> None:
     others = Path(session.create_tmp()) / "constraints.txt"
     pinned = Path(CONSTRAINTS).read_text(encoding="utf-8").splitlines()
     others.write_text("\n".join(line for line in pinned if not line.startswith("kubernetes==")), encoding="utf-8")
-    session.install("-c", str(others), "-e", ".[testing]", "-e", "plugins/hpo_k8s", CLIENTS[client])
+    session.install("-c", str(others), "pytest-xdist", "-e", ".[testing]", "-e", "plugins/hpo_k8s", CLIENTS[client])
     session.run("python", "-c", "import kubernetes; print('kubernetes', kubernetes.__version__)")
     names = ("contracts", "connection", "surroundings", "away")
     files = [f"plugins/hpo_k8s/tests/test_{name}.py" for name in names]
-    session.run("python", "-m", "pytest", *(session.posargs or files))
+    session.run("python", "-m", "pytest", "-n", "4", *(session.posargs or files))
 
 
 @nox.session

@@ -138,7 +138,10 @@ def test_after_all_patience_it_says_so_and_the_study_can_go_on(fake, door, tmp_p
         for _ in range(2):
             first.send_signal(signal.SIGINT)
             time.sleep(0.2)
-        _, said = first.communicate(timeout=120)
+        try:
+            _, said = first.communicate(timeout=120)
+        finally:
+            first.kill()
     assert "kubectl -n hpo delete configmap hpo-" in said
     assert fake.left()["jobs"]
     door.reopen()

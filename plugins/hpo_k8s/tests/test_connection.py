@@ -1,11 +1,14 @@
 """Errors, broken connections and odd logs on the way to the API server: what our client makes of them."""
 
+import subprocess
+import sys
 import threading
 import time
 
 import pytest
 
 import hpo_core as hpo
+from hpo_k8s._connection import BURST, RATE_PER_S, Pace
 
 
 @pytest.fixture(autouse=True)
@@ -32,6 +35,7 @@ def test_errors_that_pass_are_waited_out(fake):
             {"match": "POST .*/jobs", "status": 500},
             {"match": "GET .*/pods\\?.*limit", "status": 503, "times": 2},
             {"match": "/log", "status": 500, "times": 2},
+            {"match": "watch=true", "status": 200},
             {"match": "POST .*/configmaps", "drop": True},
         ]
     )
@@ -120,12 +124,27 @@ def test_a_new_token_is_read(fake, tmp_path):
     assert [record.state for record in found.trials] == [hpo.State.DONE] * 2
 
 
+def test_requests_are_paced():
+    """A burst goes at once, then so many per second."""
+
+    class Waits(list):
+        def wait(self, seconds):
+            self.append(seconds)
+
+    waits, pace = Waits(), Pace(clock=lambda: 0.0)
+    for _ in range(int(BURST) + 100):
+        pace.wait(waits)
+    assert len(waits) == 100
+    assert waits == sorted(waits)
+    assert waits[-1] == pytest.approx(100 / RATE_PER_S)
+
+
+def test_the_client_is_imported_when_it_is_needed():
+    code = "import sys, hpo_k8s; print({'kubernetes', 'urllib3', 'yaml'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "set()\n"
+
+
 # Output
-
-
-def test_logs_that_are_odd_arrive_as_they_are(fake):
-    """JSON stays JSON, and bytes that are no text harm nobody."""
-    assert run("""printf '\\377\\376\\n'; echo '{"FoM": 3}'; echo FoM: 2; true""").best_fom == 2
 
 
 def test_a_log_that_is_rotated_while_it_is_followed_is_whole(fake, tmp_path):

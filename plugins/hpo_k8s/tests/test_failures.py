@@ -10,7 +10,6 @@ import hpo_core as hpo
 from hpo_core import Failure
 
 PYTHON = shlex.quote(sys.executable)
-FOREVER = "sleep 300; true"
 
 
 class Listener(hpo.Observer):
@@ -71,13 +70,6 @@ def until(gate):
 # The program's own end
 
 
-def test_exit_codes_and_signals(fake):
-    found = run("echo last words; exit 3; true")
-    assert (result(found).failure, result(found).exit_code) == (Failure.EXIT_CODE, 3)
-    assert "last words" in result(found).tail
-    assert result(run("kill -SEGV $$; true")).failure is Failure.SIGNAL
-
-
 @pytest.mark.parametrize("kills", ["group", "child"])
 @pytest.mark.parametrize("form", ["{0}; true", "{0} || true; echo FoM: 1; true"])
 def test_out_of_memory_is_told_even_behind_a_shell_that_ends_well(fake, kills, form):
@@ -86,12 +78,7 @@ def test_out_of_memory_is_told_even_behind_a_shell_that_ends_well(fake, kills, f
     found = run(form.format(hold), memory_limit="100M")
     assert result(found).failure is Failure.MEMORY_LIMIT
     assert "out of memory" in result(found).message
-
-
-def test_a_deadline_of_the_pod_is_a_limit_of_time(fake):
-    found = run(FOREVER, launcher_options={"deadline_s": 1})
-    assert result(found).failure is Failure.TIME_LIMIT
-    assert "deadline" in result(found).message
+    assert "held more than 100 MiB" in result(found).message
 
 
 def test_a_sidecar_that_goes_on_does_not_hold_it_up(fake):
@@ -154,6 +141,40 @@ def test_a_node_that_does_not_answer_any_more_is_given_up(fake, listener):
     thread.join()
     assert (result(found).state, result(found).attempts) == (hpo.State.DONE, 2)
     assert any("given up with its node node-1: node is unreachable" in notice for notice in listener.notices)
+
+
+def test_a_study_whose_objects_somebody_deletes_goes_on(fake, listener):
+    """With its anchor all goes; it is made again for the next attempt."""
+
+    def delete_anchor():
+        fake.wait_for(lambda: "Running" in dict(fake.pods()).values(), "a running pod")
+        name = fake.left()["configmaps"][0]
+        fake.ask("DELETE", f"/api/v1/namespaces/hpo/configmaps/{name}")
+
+    thread = threading.Thread(target=delete_anchor)
+    thread.start()
+    found = run("[ $HPO_ATTEMPT -gt 1 ] || sleep 300; echo FoM: 1; true", listener=listener)
+    thread.join()
+    assert (result(found).state, result(found).attempts) == (hpo.State.DONE, 2)
+    assert len(fake.requests("POST .*/configmaps")) == 2
+    assert fake.left() == {}
+
+
+def test_a_job_that_somebody_deletes_before_it_has_a_pod_is_made_again(fake, listener):
+    fake.knobs(quota=0)
+
+    def delete_job():
+        fake.wait_for(lambda: fake.objects("jobs"), "a Job")
+        name = fake.left()["jobs"][0]
+        fake.ask("DELETE", f"/apis/batch/v1/namespaces/hpo/jobs/{name}?propagationPolicy=Background")
+        fake.knobs(quota=None)
+
+    thread = threading.Thread(target=delete_job)
+    thread.start()
+    found = run("echo FoM: 1; true", listener=listener)
+    thread.join()
+    assert (result(found).state, result(found).attempts) == (hpo.State.DONE, 2)
+    assert any("was deleted by somebody else" in notice for notice in listener.notices)
 
 
 # Set-ups that can't work
@@ -238,3 +259,11 @@ def test_a_quota_means_fewer_at_a_time(fake, listener, tmp_path):
     assert [record.state for record in found.trials] == [hpo.State.DONE] * 4
     assert log.read_text() == "+\n-\n" * 4
     assert fake.left() == {}
+
+
+def test_a_quota_of_jobs_is_waited_for(fake, listener):
+    """As it refuses the Job itself."""
+    fake.knobs(faults=[{"match": "POST .*/jobs", "status": 403, "message": "exceeded quota: jobs, used: count=1"}])
+    found = run("echo FoM: 1; true", listener=listener)
+    assert (found.best_fom, result(found).attempts) == (1, 1)
+    assert any("exceeded quota: jobs" in notice for notice in listener.notices)

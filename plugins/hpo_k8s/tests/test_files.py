@@ -1,5 +1,6 @@
 """Workspaces, sources and checkpoints where only pods see them."""
 
+import json
 import os
 import re
 import shlex
@@ -214,22 +215,54 @@ def test_checkpoints_without_workspaces(volume):
     assert [path.name for path in (volume / "ckpt" / found.id).iterdir()] == ["point3"]
 
 
-def test_population_based_training(volume, source):
-    pytest.importorskip("hpo_genetic", reason="population-based training is in hpo-genetic")
-    options = {"run_path": f"{MOUNT}/run", "checkpoint": "ckpt", "src_path": str(source), "nodes": 4}
-    population = {"pop_size": 4, "epochs": 4}
-    with (
-        study(f"{PYTHON} train.py", strategy="pbt", strategy_options=population, n_trials=16, **options) as found,
-        found.evaluator,
-    ):
-        found.optimize()
+POPULATION = {"strategy": "pbt", "strategy_options": {"pop_size": 4, "epochs": 4}, "n_trials": 16, "nodes": 4}
+
+
+def check_lineages(found: hpo.Study) -> None:
+    """Each trial went on exactly where its parent had ended."""
     assert [record.state for record in found.trials] == [hpo.State.DONE] * 16
-    parents = {record.number: record.trial.parent for record in found.trials}
-    depth = {}
+    depth = {None: 0}
     for record in found.trials:
-        depth[record.number] = 1 + depth.get(parents[record.number], 0)
+        depth[record.number] = 1 + depth[record.trial.parent]
         assert record.fom == -depth[record.number]
     assert max(depth.values()) > 1
+
+
+def test_population_based_training(volume, source):
+    pytest.importorskip("hpo_genetic", reason="population-based training is in hpo-genetic")
+    options = {"run_path": f"{MOUNT}/run", "checkpoint": "ckpt", "src_path": str(source)}
+    with study(f"{PYTHON} train.py", **POPULATION, **options) as found, found.evaluator:
+        found.optimize()
+    check_lineages(found)
+
+
+DRIVER = """
+import json, sys
+import hpo_core as hpo
+evaluator, study = map(json.loads, sys.argv[1:])
+hpo.Study(hpo.Params([["--x", 0.5, (0.0, 1.0)]]), hpo.Evaluator(**evaluator), seed=1, **study).optimize()
+"""
+
+
+def test_population_based_training_goes_on_after_its_driver_was_killed(fake, volume, source, tmp_path):
+    pytest.importorskip("hpo_genetic", reason="population-based training is in hpo-genetic")
+    (source / "train.py").write_text(f"import time\ntime.sleep(0.3)\n{COUNT}")
+    options = {"run_path": f"{MOUNT}/run", "checkpoint": "ckpt", "src_path": str(source), "nodes": 4, "grace": 1}
+    options |= {
+        "workload_manager": "k8s",
+        "workload_image": "lab/any:1",
+        "launcher_options": {"claims": {"data": MOUNT}},
+    }
+    budget = {key: POPULATION[key] for key in ("strategy", "strategy_options", "n_trials")}
+    words = [{"cmd": f"{PYTHON} train.py", **options}, {**budget, "directory": str(tmp_path / "study")}]
+    with subprocess.Popen([sys.executable, "-c", DRIVER, *map(json.dumps, words)]) as driver:
+        fake.wait_for(lambda: len(fake.requests("POST .*/jobs")) >= 7, "the second epoch")
+        driver.kill()
+    evaluator = hpo.Evaluator(**words[0])
+    with evaluator, hpo.Study.load(tmp_path / "study", evaluator) as found:
+        found.optimize()
+    check_lineages(found)
+    assert fake.left() == {}
 
 
 def test_a_checkpoint_that_is_gone_is_named(volume, source):

@@ -70,6 +70,7 @@ def test_a_job_is_tried_once_and_is_bounded_in_time():
     pod = manifest["spec"]["template"]["spec"]
     assert (pod["restartPolicy"], pod["activeDeadlineSeconds"]) == ("Never", 7 * 86400)
     assert pod["automountServiceAccountToken"] is False
+    assert pod["terminationGracePeriodSeconds"] == 5
 
 
 def test_options_reach_the_pod():
@@ -202,6 +203,7 @@ TOML = """
 command = "true"
 n_trials = 2
 seed = 5
+grace = 60
 workload_manager = "k8s"
 workload_image = "lab/any:1"
 nodes = 2
@@ -214,8 +216,8 @@ nodes = 2
 OPTIONS = {
     "namespace": "hpo",
     "service_account": "runner",
-    "cpu": "2",
-    "cpu_limit": "4",
+    "cpu": 1.5,
+    "cpu_limit": 4,
     "memory": "1Gi",
     "memory_limit": "2Gi",
     "gpus": 1,
@@ -257,7 +259,7 @@ def documents(text: str) -> list[dict]:
 def test_options_are_the_same_in_python_in_a_file_and_on_the_command_line(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     evaluator = hpo.Evaluator(
-        "true", workload_manager="k8s", workload_image="lab/any:1", nodes=2, launcher_options=OPTIONS
+        "true", workload_manager="k8s", workload_image="lab/any:1", nodes=2, grace=60, launcher_options=OPTIONS
     )
     with hpo.Study(hpo.Params([["--x", 0.5, (0.0, 1.0)]]), evaluator, n_trials=2, seed=5) as study:
         python = documents("\n".join(study.plan(2)))
@@ -268,6 +270,11 @@ def test_options_are_the_same_in_python_in_a_file_and_on_the_command_line(tmp_pa
     assert documents(dry_run("whole.toml")) == documents(dry_run("bare.toml", *options)) == python
     assert [one["kind"] for one in python] == ["ConfigMap", "Job"] * 2
     assert {one["metadata"]["namespace"] for one in python} == {"hpo"}
+    assert python[1]["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] == 60
+    assert container(python[1])["resources"] == {
+        "requests": {"cpu": "1.5", "memory": "1Gi"},
+        "limits": {"cpu": "4", "memory": "2Gi", "example.com/gpu": "1"},
+    }
 
 
 def test_what_a_dry_run_prints_can_be_applied(fake, tmp_path, monkeypatch):

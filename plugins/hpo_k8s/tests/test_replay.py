@@ -214,6 +214,10 @@ def test_a_running_job_is_as_recorded(fake):
         )
 
 
+def test_its_version_is_as_recorded(fake):
+    again(fake, "version")
+
+
 def test_refusals_are_as_recorded(fake):
     for name in ("job-create-invalid-name-422", "job-get-404", "namespace-missing-404"):
         again(fake, name)

@@ -160,6 +160,19 @@ def test_services_are_needed_for_several_pods_only(fake):
         run(nodes=2, nodes_per_eval=2)
 
 
+def test_who_may_not_delete_pods_ends_them_with_their_jobs(fake):
+    fake.knobs(
+        role=[
+            {"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["*"]},
+            {"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch"]},
+            {"apiGroups": [""], "resources": ["pods/log", "configmaps"], "verbs": ["*"]},
+        ]
+    )
+    found = run("sleep 300; true", eval_timeout=1)
+    assert [record.result.failure for record in found.trials] == [hpo.Failure.TIME_LIMIT]
+    assert fake.left() == {}
+
+
 def test_a_cluster_that_answers_no_such_question_is_believed(fake):
     fake.knobs(faults=[{"match": "selfsubject", "status": 403, "times": 100}])
     assert run().best_fom == 1

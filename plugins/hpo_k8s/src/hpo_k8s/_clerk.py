@@ -1,17 +1,16 @@
 """Keeps account of a study's evaluations on the cluster, from the Job that is asked for to the last word of its log.
 
-One thread, the clerk's, owns all state: what the driver wants and what the cluster says reaches it through a queue.
-Requests are made by a few hands, logs are read by the followers, pods are watched by one more thread.
+One thread, that of the clerk's desk, owns all state: what the driver wants and what the cluster says is told there.
+Requests are made by its hands, logs are read by the followers, pods are watched by one more thread.
 """
 
 from __future__ import annotations
 
-import queue
 import signal
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -20,18 +19,18 @@ import attrs
 from hpo_core import Evaluation, Failure
 from hpo_core.events import AllocationNotice, Ended, Event, EventLoop, Key, Output, Started
 from hpo_k8s._client import Client, selector
-from hpo_k8s._connection import Object, Stopped
+from hpo_k8s._connection import Object
+from hpo_k8s._desk import Desk
 from hpo_k8s._logs import Feed, Follower
 from hpo_k8s._manager import K8sManager
 from hpo_k8s._manifest import EVALUATION, name_of, study_labels
 from hpo_k8s._options import K8sOptions
-from hpo_k8s._pods import NEVER_STARTS, NO_IMAGE, Pod, Verdict, of_code, read, verdict
+from hpo_k8s._pods import Pod, Verdict, of_code, read, verdict
 from hpo_k8s._requests import Requests
+from hpo_k8s._waiting import hopeless
 from hpo_k8s._watch import Watch
 from hpo_k8s._work import Work
 
-_HANDS = 8
-_TICK_S = 0.5
 _DELETED_AT_ONCE = 50
 """Jobs in one request."""
 _GARBAGE_AT_ONCE = 50
@@ -71,12 +70,10 @@ class Clerk:
     ) -> None:
         self._client, self._requests, self._options = client, requests, options
         self._events, self._manager = events, manager
-        self._queue: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._works: dict[Key, Work] = {}
         self._by_name: dict[str, Work] = {}
         self._told: set[str] = set()
         self._stop = threading.Event()
-        self._hands = ThreadPoolExecutor(_HANDS, "hpo-k8s-hand")
         self._followers = ThreadPoolExecutor(options.followers, "hpo-k8s-log")
         self._recorded: list[str] = []
         """Names of Jobs that are needed no more."""
@@ -85,31 +82,28 @@ class Clerk:
         self._withdrawn_s: float | None = None
         self._proven = False
         self._last_words_s = min(_LAST_WORDS_S, options.patience_s)
+        self._desk = Desk("hpo-k8s", self._tick, lambda: bool(self._works or self._recorded), self._break_down)
         watch = Watch(
             client,
             selector(study_labels(study_id)),
             options.watch_s,
-            listed=lambda pods: self._tell(self._listed, pods),
-            changed=lambda kind, pod: self._tell(self._changed, kind, pod),
+            listed=partial(self._desk.tell, self._listed),
+            changed=partial(self._desk.tell, self._changed),
             notice=self._notice,
             stop=self._stop,
         )
-        self._threads = [
-            threading.Thread(target=self._run, name="hpo-k8s-clerk", daemon=True),
-            threading.Thread(target=watch.run, name="hpo-k8s-watch", daemon=True),
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._watching = threading.Thread(target=watch.run, name="hpo-k8s-watch", daemon=True)
+        self._watching.start()
 
     # From the driver
 
     def launch(self, evaluation: Evaluation) -> None:
         """Make its Job."""
-        self._tell(self._launch, evaluation)
+        self._desk.tell(self._launch, evaluation)
 
     def end(self, key: Key, grace_s: float) -> None:
         """End its pods."""
-        self._tell(self._end, key, grace_s)
+        self._desk.tell(self._end, key, grace_s)
 
     def adopt(self, evaluations: Sequence[Evaluation]) -> list[Key]:
         """Go on with those whose Jobs are there.
@@ -119,16 +113,16 @@ class Clerk:
         """
         found = self._requests.adoptable(evaluations)
         for evaluation in found:
-            self._tell(self._adopt, evaluation)
+            self._desk.tell(self._adopt, evaluation)
         return [evaluation.key for evaluation in found]
 
     def forget(self, keys: Sequence[Key]) -> None:
         """Delete their Jobs."""
-        self._tell(self._forget, tuple(keys))
+        self._desk.tell(self._forget, tuple(keys))
 
     def discard(self, directories: Sequence[Sequence[str]]) -> None:
         """Have checkpoints deleted by the pods of evaluations to come."""
-        self._tell(self._take_garbage, [tuple(places) for places in directories])
+        self._desk.tell(self._take_garbage, [tuple(places) for places in directories])
 
     @property
     def garbage(self) -> list[tuple[str, ...]]:
@@ -140,43 +134,17 @@ class Clerk:
         """No event follows; what runs is left to whoever sweeps."""
         self._stop.set()
         self._client.stop()
-        self._queue.put(None)
-        for thread in self._threads:
-            thread.join()
-        for pool in (self._hands, self._followers):
-            pool.shutdown(cancel_futures=True)
+        self._watching.join()
+        self._desk.stop()
+        self._followers.shutdown(cancel_futures=True)
 
-    # The clerk's thread
+    # At the desk
 
-    def _tell(self, what: Callable[..., None], *arguments: Any) -> None:
-        self._queue.put(lambda: what(*arguments))
-
-    def _run(self) -> None:
-        next_s = time.monotonic() + _TICK_S
-        try:
-            while True:
-                try:
-                    call = self._queue.get(timeout=self._pause_s(next_s))
-                except queue.Empty:
-                    call = self._nothing
-                if call is None:
-                    return
-                call()
-                if time.monotonic() >= next_s:
-                    next_s = time.monotonic() + _TICK_S
-                    self._tick()
-        except Exception as error:
-            for work in self._works.values():
-                if not work.told:
-                    fault = f"a fault of hpo-k8s, please report it: {error!r}"
-                    self._post(Ended(work.evaluation.key, failure=Failure.COULD_NOT_START, message=fault))
-            raise
-
-    def _pause_s(self, next_s: float) -> float | None:
-        return max(0.0, next_s - time.monotonic()) if self._works or self._recorded else None
-
-    def _nothing(self) -> None:
-        pass
+    def _break_down(self, error: Exception) -> None:
+        for work in self._works.values():
+            if not work.told:
+                fault = f"a fault of hpo-k8s, please report it: {error!r}"
+                self._post(Ended(work.evaluation.key, failure=Failure.COULD_NOT_START, message=fault))
 
     def _post(self, event: Event) -> None:
         if not self._stop.is_set():
@@ -210,7 +178,7 @@ class Clerk:
                 evaluation,
                 [path for places in work.garbage for path in places],
                 lambda: work.grace_s is None and work.verdict is None,
-                lambda words: self._tell(self._short_of_quota, work, words),
+                lambda words: self._desk.tell(self._short_of_quota, work, words),
             ),
             self._created,
         )
@@ -315,8 +283,9 @@ class Clerk:
             self._wait_for(work, pods)
 
     def _verdict(self, work: Work, pods: Sequence[Pod]) -> Verdict:
-        limit = work.evaluation.memory_limit_bytes
-        found = verdict(pods, str(limit) if limit else str(self._options.memory_limit or self._options.memory))
+        limit, options = work.evaluation.memory_limit_bytes, self._options
+        words = f"{limit / 2**20:.4g} MiB" if limit else str(options.memory_limit or options.memory)
+        found = verdict(pods, words)
         if found.failure is Failure.NODE_LOST:
             self._requests.lost()
         self._proven = self._proven or (found.failure is None and found.exit_code not in (126, 127))
@@ -332,15 +301,15 @@ class Clerk:
                 self._post(Started(work.evaluation.key, where))
                 patience_s = self._options.patience_s if work.grace_s is None else self._last_words_s
                 follower = Follower(self._client, pod.name, work.feed, work.over, self._stop, patience_s)
-                work.follower, work.following = follower, self._followers.submit(self._follow, work, follower)
+                work.follower, work.following = follower, self._follow(work, follower, self._followers)
 
-    def _follow(self, work: Work, follower: Follower) -> None:
-        try:
-            follower.run()
-        finally:
-            self._tell(self._log_is_done, work)
+    def _follow(self, work: Work, follower: Follower, pool: ThreadPoolExecutor | None = None) -> Future[None]:
+        done = partial(self._log_is_done, work)
+        return self._desk.ask(follower.run, done, done, pool)
 
-    def _log_is_done(self, work: Work) -> None:
+    def _log_is_done(self, work: Work, fault: Exception | None) -> None:
+        if fault is not None:
+            self._notice(f"a fault of hpo-k8s, please report it: the log of {work.name} is cut: {fault!r}")
         work.log_done = True
         if work.verdict is not None:
             self._finish(work)
@@ -352,7 +321,7 @@ class Clerk:
         if work.following is None or work.log_done:
             self._finish(work)
         elif work.follower is not None and work.following.cancel():  # All threads that follow were busy with others.
-            self._hands.submit(self._follow, work, work.follower)
+            self._follow(work, work.follower)
 
     def _finish(self, work: Work) -> None:
         if not work.told and work.verdict is not None:
@@ -373,42 +342,30 @@ class Clerk:
             return found
         return attrs.evolve(found, failure=Failure.COULD_NOT_START, message=message)
 
-    def _give_up(self, work: Work, because: Verdict) -> None:
-        """End it for a reason of ours."""
+    def _give_up(self, work: Work, words: str) -> None:
+        """End what can't begin."""
         if work.grace_s is None:
-            work.because = because
+            work.because = _could_not_start(words)
             self._end(work.evaluation.key, 0.0)
 
     # Waiting
 
     def _wait_for(self, work: Work, pods: Sequence[Pod]) -> None:
         """It has not ended: whether it ever will begin."""
-        now_s, since_s = time.monotonic(), work.created_s or 0.0
-        timeout_s, image_s = self._options.pending_timeout_s, self._options.image_timeout_s
-        waited_s = now_s - since_s
+        now_s = time.monotonic()
+        words = hopeless(work, self._options, now_s)
+        if words:
+            self._give_up(work, words)
         for pod in pods:
-            if pod.reason in NEVER_STARTS and not pod.ended:
-                self._give_up(work, _could_not_start(f"pod {pod.name} can't start: {pod.reason}: {pod.message}"))
-            elif pod.reason in NO_IMAGE and not pod.ended:
-                work.image_s = work.image_s or now_s
-                if now_s - work.image_s >= image_s:
-                    words = f"the image could not be pulled within {image_s:g} s (image_timeout_s): {pod.message}"
-                    self._give_up(work, _could_not_start(words))
-            elif pod.unschedulable:
+            if pod.unschedulable:
                 self._notice_once(f"pods wait for a node; the scheduler says: {pod.unschedulable}")
-                if waited_s >= timeout_s:
-                    words = f"no node was found for pod {pod.name} within {timeout_s:g} s (pending_timeout_s)"
-                    self._give_up(work, _could_not_start(f"{words}; the scheduler says: {pod.unschedulable}"))
-            elif not pod.started and not pod.preparing and not pod.ended and waited_s >= timeout_s:
-                words = f"pod {pod.name} did not start within {timeout_s:g} s (pending_timeout_s)"
-                state = ": ".join(filter(None, (pod.reason, pod.message)))
-                self._give_up(work, _could_not_start(f"{words}; it is at {state or 'nothing yet'}"))
             elif pod.deleting and not pod.over:
                 work.deleting_s = work.deleting_s or now_s
                 if now_s - work.deleting_s > self._options.lost_timeout_s + pod.grace_s:
-                    words = f"pod {pod.name} was given up with its node {pod.node}: {pod.disrupted_by or 'deleted'}"
+                    why = pod.disrupted_by or "deleted"
+                    words = f"pod {pod.name} was given up with its node {pod.node}: {why}"
                     self._decide(work, Verdict(failure=Failure.NODE_LOST, message=words))
-        if not pods and waited_s >= _PODLESS_S and now_s - work.looked_s >= _PODLESS_S:
+        if not pods and now_s - max(work.looked_s, work.created_s or now_s) >= _PODLESS_S:
             work.looked_s = now_s
             self._ask(work, partial(self._requests.why_no_pod, work.name), self._looked)
 
@@ -427,9 +384,9 @@ class Clerk:
         elif messages:
             work.refused_s = work.refused_s or now_s
             if now_s - work.refused_s >= _REFUSED_S:
-                self._give_up(work, _could_not_start(f"the pods of job {work.name} are refused: {messages[-1]}"))
+                self._give_up(work, f"the pods of job {work.name} are refused: {messages[-1]}")
         elif now_s - (work.created_s or now_s) >= self._options.pending_timeout_s:
-            self._give_up(work, _could_not_start(f"job {work.name} was given no pod (pending_timeout_s)"))
+            self._give_up(work, f"job {work.name} was given no pod (pending_timeout_s)")
 
     def _short_of_quota(self, work: Work, message: str) -> None:
         """There is no room for it: others go first, or it waits."""
@@ -443,13 +400,13 @@ class Clerk:
         work.refused_s = None if others else work.refused_s or time.monotonic()
         if work.refused_s is not None and time.monotonic() - work.refused_s >= self._options.pending_timeout_s:
             timeout_s = self._options.pending_timeout_s
-            self._give_up(work, _could_not_start(f"{words} within {timeout_s:g} s (pending_timeout_s): {message}"))
+            self._give_up(work, f"{words} within {timeout_s:g} s (pending_timeout_s): {message}")
 
     def _tick(self) -> None:
         now_s = time.monotonic()
         while self._recorded:
             over, self._recorded = self._recorded[:_DELETED_AT_ONCE], self._recorded[_DELETED_AT_ONCE:]
-            self._hands.submit(self._delete, over)
+            self._desk.ask(partial(self._requests.delete, over), lambda _: None, self._undeleted)
         for work in list(self._works.values()):
             if work.follower is not None and work.over.is_set():
                 work.follower.hurry()
@@ -464,21 +421,11 @@ class Clerk:
             self._withdrawn_s = None
             self._manager.restore()
 
-    # The hands
+    # Requests
 
     def _ask(self, work: Work, request: Callable[[], Any], then: Callable[[Work, Any], None]) -> None:
         """Make a request for an evaluation, and go on with its answer."""
-        self._hands.submit(self._do, work, request, then)
-
-    def _do(self, work: Work, request: Callable[[], Any], then: Callable[[Work, Any], None]) -> None:
-        try:
-            answer = request()
-        except Stopped:
-            pass
-        except Exception as error:  # noqa: BLE001 - it must not be lost with the thread
-            self._tell(self._unanswered, work, error)
-        else:
-            self._tell(then, work, answer)
+        self._desk.ask(request, partial(then, work), partial(self._unanswered, work))
 
     def _unanswered(self, work: Work, error: Exception) -> None:
         """A request came to nothing, after all patience."""
@@ -490,17 +437,13 @@ class Clerk:
         else:
             self._decide(work, work.because or _could_not_start(f"the cluster could not be asked: {error}"))
 
-    def _delete(self, names: Sequence[str]) -> None:
-        try:
-            self._requests.delete(names)
-        except Stopped:
-            pass
-        except Exception as error:  # noqa: BLE001 - they are deleted with the study at the latest
-            self._notice_once(f"Jobs that are over can't be deleted now: {error}")
+    def _undeleted(self, error: Exception) -> None:
+        """They are deleted with the study at the latest."""
+        self._notice_once(f"Jobs that are over can't be deleted now: {error}")
 
 
 def _could_not_start(message: str) -> Verdict:
-    return Verdict(failure=Failure.COULD_NOT_START, message=message)
+    return Verdict(failure=Failure.COULD_NOT_START, message=message.removesuffix("."))
 
 
 def _ended_by_us(pods: Collection[Pod]) -> Verdict:

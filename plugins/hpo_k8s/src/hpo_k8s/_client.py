@@ -149,7 +149,7 @@ class Client:
                 patience_s = patience.away_s if error.status in _AWAY else patience.failing_s
                 if not error.passing or time.monotonic() - begun_s > patience_s:
                     raise
-                self._back_off(error, tries)
+                self.wait(delay(tries, error.retry_after_s))
                 if not patience.wanted():
                     raise
             tries += 1
@@ -163,10 +163,6 @@ class Client:
             read_s: seconds without a byte after which the connection is taken for lost.
         """
         return self._connection.request("GET", path, query, None, read_s)
-
-    def _back_off(self, error: ApiError, tries: int) -> None:
-        delay_s = min(10.0, 0.2 * 2 ** min(tries, 10)) if error.retry_after_s is None else error.retry_after_s
-        self.wait(delay_s * random.uniform(1.0, 1.3))
 
     def wait(self, seconds: float) -> None:
         """Wait, but not longer than until `stop`.
@@ -190,6 +186,11 @@ class Client:
     def close(self) -> None:
         """Close all connections."""
         self._connection.close()
+
+
+def delay(tries: int, after_s: float | None = None) -> float:
+    """Seconds until the next try after so many: longer each time, or what the server asks for; never all at once."""
+    return (min(10.0, 0.2 * 2 ** min(tries, 10)) if after_s is None else after_s) * random.uniform(1.0, 1.3)
 
 
 def selector(labels: Mapping[str, str]) -> str:

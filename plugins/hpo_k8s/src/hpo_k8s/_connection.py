@@ -10,7 +10,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
@@ -80,7 +80,7 @@ class Connection:
         self._streams: set[Stream] = set()
         self._lock = threading.Lock()
         self._loading = threading.Lock()
-        self._pace = _Pace()
+        self._pace = Pace()
         self.namespace = self._load()
         self.host: str = self._settings.host
 
@@ -210,6 +210,7 @@ class Stream:
     def __init__(self, connection: Connection, response: urllib3.BaseHTTPResponse) -> None:
         self._connection = connection
         self._response = response
+        self._whole = False
         self.status = response.status
 
     def __enter__(self) -> Stream:
@@ -217,8 +218,7 @@ class Stream:
 
     def __exit__(self, *exception: object) -> None:
         self._connection._forget(self)
-        clean = not any(exception) and getattr(self, "_whole", False)
-        if not clean:
+        if any(exception) or not self._whole:
             self._response.close()
         self._response.release_conn()
 
@@ -271,16 +271,21 @@ class Stream:
         return ApiError(f"the connection to the API server broke: {error}")
 
 
-class _Pace:
-    """Keeps requests to a rate, after a burst."""
+class Pace:
+    """Keeps requests to a rate, after a burst.
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._tokens, self._at = BURST, time.monotonic()
+    Args:
+        clock: gives seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._lock, self._clock = threading.Lock(), clock
+        self._tokens, self._at = BURST, clock()
 
     def wait(self, stop: threading.Event) -> None:
+        """Wait until the next request may be made, or until `stop` is set."""
         with self._lock:
-            now = time.monotonic()
+            now = self._clock()
             self._tokens = min(BURST, self._tokens + (now - self._at) * RATE_PER_S) - 1.0
             self._at = now
             short = -self._tokens / RATE_PER_S

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from typing import TYPE_CHECKING
 
@@ -85,8 +86,9 @@ def _sources(src_path: str, run_path: str, claims: tuple[str, ...]) -> tuple[Sou
         return None, f"sources are copied from the claim, {source}"
     if os.path.isdir(source):
         sources = pack(source, run_path)
-        kib = sources.size_bytes / 1024
-        return sources, f"sources are sent as a ConfigMap: {len(sources.files)} files of {source}, {kib:.0f} KiB"
+        count, kib = len(sources.files), math.ceil(sources.size_bytes / 1024)
+        files = "1 file" if count == 1 else f"{count} files"
+        return sources, f"sources are sent as a ConfigMap: {files} of {source}, {kib} KiB"
     if os.path.isabs(src_path):
         return None, f"sources are copied from the image: {source} is neither here nor on a claim"
     raise ConfigurationError(

@@ -16,8 +16,6 @@ from hpo_k8s._manifest import EVALUATION, all_labels, anchor_name, name_of, sour
 from hpo_k8s._options import K8sOptions, pairs
 
 CONTAINER = "main"
-GRACE_S = 5
-"""Time between TERM and KILL where nobody says another."""
 
 _NO_FILES = Layout()
 
@@ -46,11 +44,18 @@ class Jobs:
         options: the user's.
         template: the user's description of a pod.
         layout: where files are, and who makes them.
+        grace_s: between TERM and KILL, whoever ends a pod.
     """
 
     def __init__(
-        self, study_id: str, options: K8sOptions, template: Mapping[str, Any], layout: Layout = _NO_FILES
+        self,
+        study_id: str,
+        options: K8sOptions,
+        template: Mapping[str, Any],
+        layout: Layout = _NO_FILES,
+        grace_s: float = 5.0,
     ) -> None:
+        self._grace_s = grace_s
         self._study_id, self._options, self._template, self._layout = study_id, options, template, layout
 
     def job(self, evaluation: Evaluation, owned_by: Object | None = None, garbage: Sequence[str] = ()) -> Object:
@@ -109,7 +114,7 @@ class Jobs:
         others = list(spec.pop("containers", None) or [])
         container = self._container(_take_ours(others))
         spec["restartPolicy"] = "Never"
-        spec.setdefault("terminationGracePeriodSeconds", GRACE_S)
+        spec.setdefault("terminationGracePeriodSeconds", max(1, math.ceil(self._grace_s)))
         spec.setdefault("activeDeadlineSeconds", math.ceil(options.deadline_s))
         spec.setdefault("automountServiceAccountToken", bool(options.service_account))
         spec.setdefault("enableServiceLinks", False)

@@ -55,7 +55,7 @@ class K8sLauncher(Launcher):
         super().__init__(options or K8sOptions(), launch_args=launch_args)
         self._template = template_of(self.options)
         self._layout = Layout()
-        self._wide = False
+        self._wide, self._grace_s = False, 5.0
         self._client: Client | None = None
         self._requests: Requests | None = None
         self._clerk: Clerk | None = None
@@ -70,7 +70,8 @@ class K8sLauncher(Launcher):
                     f"{name} has no meaning on Kubernetes; pods are described by launcher_options (see hpo-k8s)"
                 )
         self._layout = layout(evaluator, self.options)
-        self._wide = evaluator.nodes_per_eval > 1
+        self._wide = evaluator.nodes_per_eval > 1 or "nodes_per_evaluation" in evaluator.flag
+        self._grace_s = evaluator.grace_s
         self.makes_files = self._layout.by_pod
 
     def open(self, events: EventLoop, study_id: str) -> None:
@@ -183,7 +184,7 @@ class K8sLauncher(Launcher):
         )
 
     def _jobs(self, study_id: str) -> Jobs:
-        return Jobs(study_id, self.options, self._template, self._layout)
+        return Jobs(study_id, self.options, self._template, self._layout, self._grace_s)
 
     def _notice(self, text: str) -> None:
         self.events.post(AllocationNotice(text))

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from hpo_k8s._client import Client
+from hpo_k8s._client import Client, delay
 from hpo_k8s._connection import ApiError, Stopped, Stream
 from hpo_k8s._jobs import CONTAINER
 
@@ -32,7 +32,7 @@ class Feed:
     """
 
     def __init__(self, post: Callable[[bytes], None], notice: Callable[[str], None]) -> None:
-        self._post, self._notice = post, notice
+        self._post, self.notice = post, notice
         self.count = 0
         self.head = b""
         self.tail = b""
@@ -54,7 +54,7 @@ class Feed:
         """Go on in a log whose beginning was thrown away; `data` is all that is left of it."""
         known = self._known(data)
         if known is None:
-            self._notice(f"the log of pod {name} was rotated while nobody could follow it: some output is lost")
+            self.notice(f"the log of pod {name} was rotated while nobody could follow it: some output is lost")
         new = data[known or 0 :]
         self.add(new)
         self.count, self.head = len(data), data[:_HEAD]
@@ -143,9 +143,9 @@ class Follower:
                 followed = False
                 patience_s = _REFUSED_S if error.status else self.patience_s
                 if over and time.monotonic() - begun_s > patience_s:
-                    self._feed._notice(f"the log of pod {self._pod} cannot be had: {error}")
+                    self._feed.notice(f"the log of pod {self._pod} cannot be had: {error}")
                     return
-                self._stop.wait(min(5.0, 0.2 * 2.0 ** min(tries, 10)))
+                self._stop.wait(min(5.0, delay(tries)))
                 tries += 1
 
     def _pass(self, *, follow: bool) -> bool:

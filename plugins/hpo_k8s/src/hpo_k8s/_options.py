@@ -117,10 +117,10 @@ class K8sOptions:
     account: str = ACCOUNT
     namespace: str = ""
     service_account: str = ""
-    cpu: str = field(default="", converter=str, validator=_quantity)
-    memory: str = field(default="", converter=str, validator=_quantity)
-    cpu_limit: str = field(default="", converter=str, validator=_quantity)
-    memory_limit: str = field(default="", converter=str, validator=_quantity)
+    cpu: str | int | float = field(default="", converter=str, validator=_quantity)
+    memory: str | int | float = field(default="", converter=str, validator=_quantity)
+    cpu_limit: str | int | float = field(default="", converter=str, validator=_quantity)
+    memory_limit: str | int | float = field(default="", converter=str, validator=_quantity)
     gpus: int = field(default=0, validator=validators.ge(0))
     gpu_resource: str = "nvidia.com/gpu"
     node_selector: dict[str, str] | str = field(factory=dict, converter=pairs)

@@ -50,6 +50,7 @@ class Requests:
         self._making = threading.Lock()
         self._anchor: Object | None = None
         self._made: set[str] = set()
+        self._lost = False
         self.used = False
 
     # Evaluations
@@ -98,8 +99,8 @@ class Requests:
         except ApiError as error:
             if error.status != 409:
                 raise
-            there = self._client.get("jobs", job["metadata"]["name"])
-            if "deletionTimestamp" in there["metadata"]:
+            there = self._find(job["metadata"]["name"])
+            if there is None or "deletionTimestamp" in there["metadata"]:
                 self._client.wait(0.5)
                 return False
             if not _is_of(there, evaluation):
@@ -143,12 +144,25 @@ class Requests:
         query = self._query(**{EVALUATION: name})
         return self._client.all("pods", query, patience=patience)[0]
 
+    def _find(self, name: str) -> Object | None:
+        """A Job, if there is one."""
+        try:
+            return self._client.get("jobs", name)
+        except ApiError as error:
+            if error.status == 404:
+                return None
+            raise
+
     def why_no_pod(self, name: str) -> tuple[bool, list[str]]:
         """Whether a Job is there, and what was said where its pods were refused."""
         try:
-            self._client.get("jobs", name)
-        except ApiError as error:
-            return error.status != 404, []
+            there = self._find(name)
+        except Stopped:
+            raise
+        except ApiError:
+            return True, []  # It is asked again.
+        if there is None:
+            return False, []
         try:
             events, _ = self._client.all("events", {"fieldSelector": f"involvedObject.name={name}"})
         except ApiError:
@@ -176,14 +190,15 @@ class Requests:
     # What belongs to the study as a whole
 
     def lost(self) -> None:
-        """Somebody may have deleted all that is the study's."""
-        with self._making:
-            self._anchor = None
-            self._made.clear()
+        """Somebody may have deleted all that is the study's: it is looked for before the next Job."""
+        self._lost = True
 
     def _ensure_study(self, patience: Patience, *, wide: bool) -> Object:
         """Make what evaluations need beside their Jobs, once; gives the reference to the owner of all."""
         with self._making:
+            if self._lost:
+                self._lost, self._anchor = False, None
+                self._made.clear()
             if self._anchor is None:
                 self._anchor = self._make_anchor(patience)
             owner = _manifest.owner("ConfigMap", self._anchor)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import random
 import threading
 import time
 from collections.abc import Callable
 
-from hpo_k8s._client import IMPATIENT, Client
+from hpo_k8s._client import IMPATIENT, Client, delay
 from hpo_k8s._connection import ApiError, Object, Stopped
 
 _RESYNC_S = 300.0
@@ -66,14 +65,14 @@ class Watch:
                         self._stop.wait(0.5)  # something between here and there cuts connections
             except (Expired, Stopped):
                 continue
-            except ApiError as error:
+            except (ApiError, ValueError, LookupError, TypeError) as error:  # Or what it says is not understood.
                 if tries == 0:
                     since_s = time.monotonic()
                 elif not told and time.monotonic() - since_s > _PATIENT_S:
                     told = True
                     self._notice(f"waiting for the API server: {error}")
-                delay_s = min(10.0, 0.2 * 2 ** min(tries, 10)) if error.retry_after_s is None else error.retry_after_s
-                self._stop.wait(delay_s * random.uniform(1.0, 1.3))
+                after_s = error.retry_after_s if isinstance(error, ApiError) else None
+                self._stop.wait(delay(tries, after_s))
                 tries += 1
 
     def _once(self, version: str) -> str:

@@ -19,6 +19,11 @@ _ORPHANS = (
     'them or set propagationPolicy=Orphan to suppress this warning"'
 )
 
+VERSION = {
+    **{"major": "1", "minor": "33", "emulationMajor": "1", "emulationMinor": "33"},
+    **{"minCompatibilityMajor": "1", "minCompatibilityMinor": "32", "gitVersion": "v1.33.13-fake", "gitCommit": ""},
+    **{"gitTreeState": "clean", "buildDate": "", "goVersion": "", "compiler": "", "platform": "linux/amd64"},
+}
 KNOBS = {
     "token": "secret-token",
     "role": None,
@@ -204,7 +209,7 @@ class Handler(BaseHTTPRequestHandler):
         if scheme.lower() != "bearer" or token != self.cluster.knobs["token"]:
             raise Refused(401, "Unauthorized", "Unauthorized")
         if self.route == "/version":
-            return 200, {"major": "1", "minor": "33", "gitVersion": "v1.33.13-fake", "platform": "linux/amd64"}
+            return 200, VERSION
         match = _ROUTE.fullmatch(self.route)
         if self.route.startswith(_REVIEWS):
             return self._review(self.route.removeprefix(_REVIEWS))
