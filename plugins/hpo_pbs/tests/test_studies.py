@@ -461,7 +461,7 @@ def test_a_study_goes_on_in_a_second_allocation(cluster):
 @pytest.mark.parametrize("history", [True, False])
 def test_pbs_ends_the_job_as_its_time_is_over(cluster, history):
     """Sooner than we thought: its exit status says so, or what PBS writes to the job's output."""
-    cluster.set(history=history, hurry=100)
+    cluster.set(history=history, hurry=200, walltime_slack_s=0)
     study, _ = cluster.study("sleep 60; echo FoM: 1; :", 4, nodes=2, grace="0.5s")
     assert study.stop_reason is hpo.StopReason.ALLOCATION
     assert "the time of job 1.pbs-server is over" in study.stop_detail

@@ -235,7 +235,7 @@ def test_jobs_that_are_over_are_forgotten_at_once(torque):
 @pytest.mark.parametrize("status", [-11, 271])
 def test_the_time_is_over(torque, status):
     """Sooner than we thought: the exit status says so, or what Torque writes to the job's output."""
-    torque.set(walltime_status=status, hurry=100)
+    torque.set(walltime_status=status, hurry=200, walltime_slack_s=0)
     study, _ = torque.study("sleep 60; echo FoM: 1; :", 4, nodes=2, grace="0.5s")
     assert study.stop_reason is hpo.StopReason.ALLOCATION
     assert "the time of job 1.pbs-server is over" in study.stop_detail

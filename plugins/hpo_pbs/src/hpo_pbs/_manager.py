@@ -186,7 +186,7 @@ class PbsManager(WorkloadManager):
         def ask() -> None:
             nonlocal refusal
             try:
-                refusal = self._submit(first=True)
+                refusal = self._submit()
             finally:
                 heard.set()
 
@@ -195,7 +195,7 @@ class PbsManager(WorkloadManager):
             raise AllocationError(refusal)
         self._clerk.call(lambda: self._standing.lose(refusal) if refusal else None)
 
-    def _submit(self, *, first: bool = False) -> str:
+    def _submit(self) -> str:
         """Ask for a job; what PBS has against it, where it is refused."""
         if self._submission is None:
             if self._folder is None:
@@ -211,7 +211,7 @@ class PbsManager(WorkloadManager):
                 self._tell_guard,
             )
         submission = self._submission
-        self.job = submission.submit() if first else submission.submit_again()
+        self.job = submission.submit()
         if self.job is not None:
             self._mine.append(self.job)
             self._standing.words = f"job {self.job} was submitted"
@@ -223,7 +223,7 @@ class PbsManager(WorkloadManager):
 
     def _ask_again(self) -> None:
         try:
-            refusal = self._submit(first=self._submission is None)
+            refusal = self._submit()
         except AllocationError as error:
             refusal = str(error)
         if refusal:

@@ -46,9 +46,10 @@ why=
 trap 'why="PBS told it to end" code=8' TERM
 trap '' HUP INT
 cat "$PBS_NODEFILE" >nodes || exit 3
+taken=$(wc -l <orders)  # those before were for this job's earlier life, where it went back into the queue
 say "begun $PBS_JOBID $starter"
 
-taken=0 last= idle=0 missing=0 fast=100
+last= idle=0 missing=0 fast=100
 while [ -z "$why" ]; do
     line=0
     while read -r number nodes; do
