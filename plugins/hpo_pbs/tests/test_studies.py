@@ -436,10 +436,11 @@ def test_the_job_is_deleted_from_outside(cluster, history):
     cluster.nothing_is_left()
 
 
-def test_the_job_goes_back_into_the_queue(cluster):
-    """As `-r y` allows it: the nodes are lost as preempted, and come again."""
+@pytest.mark.parametrize("poll", [0.5, 60])
+def test_the_job_goes_back_into_the_queue(cluster, poll):
+    """As `-r y` allows it: the nodes are lost as preempted, and come again; the same where nobody was looking."""
     command = "[ -e go ] || sleep 60; echo FoM: 1; :"
-    driver = cluster.driver(command, 4, nodes=2, alloc_args="-r y")
+    driver = cluster.driver(command, 4, nodes=2, alloc_args="-r y", options={"poll": poll})
     cluster.wait_for(lambda: cluster.asleep() >= 2, pause_s=0.1)
     (cluster.home / "go").touch()
     cluster.control("requeue", "1.pbs-server")

@@ -258,7 +258,7 @@ def test_the_job_is_deleted_from_outside(torque, keep):
 STUBBORN = "trap '' TERM; (trap '' TERM; setsid sleep 60) & sleep 60; :"
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_driver_is_killed(torque, number):
     driver = torque.driver(STUBBORN, 4, nodes=2, stop_wait="0.5s", grace="0.5s")
     torque.wait_for(lambda: len([line for line in torque.left() if "sleep 60" in line]) >= 4, pause_s=0.1)

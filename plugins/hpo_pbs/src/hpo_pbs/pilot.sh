@@ -7,6 +7,8 @@
 #   answers        lines of this script: "begun ID STARTER", "ended NUMBER", "over WHY"
 #   nodes          a copy of the job's list of nodes
 #   *.said         what the programs print
+# Where the job went back into the queue, orders of its earlier life are followed again: the driver may have given one
+# while nobody was there, and a worker that is not wanted any more ends by itself.
 # Files that are looked at again and again are there from the beginning: network file systems are slow to see new ones.
 
 say() { printf '%s\n' "$*" >>answers; }
@@ -46,10 +48,9 @@ why=
 trap 'why="PBS told it to end" code=8' TERM
 trap '' HUP INT
 cat "$PBS_NODEFILE" >nodes || exit 3
-taken=$(wc -l <orders)  # those before were for this job's earlier life, where it went back into the queue
 say "begun $PBS_JOBID $starter"
 
-last= idle=0 missing=0 fast=100
+taken=0 last= idle=0 missing=0 fast=100
 while [ -z "$why" ]; do
     line=0
     while read -r number nodes; do
