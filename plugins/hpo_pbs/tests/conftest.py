@@ -181,7 +181,7 @@ class Cluster:
 
     def study(self, command: str, n_trials: int, **arguments: Any) -> tuple[hpo.Study, Watching]:
         """Run one here, to its end."""
-        watching = Watching()
+        watching, directory = Watching(), arguments.pop("directory", "study")
         with hpo.Evaluator(**self.settings(command, **arguments)) as evaluator:
             study = hpo.Study(
                 hpo.Params([["--x", 0.5, (0.0, 1.0)]]),
@@ -189,7 +189,7 @@ class Cluster:
                 n_trials=n_trials,
                 seed=1,
                 observers=[watching],
-                directory="study",
+                directory=directory,
             )
             study.optimize()
             study.close()

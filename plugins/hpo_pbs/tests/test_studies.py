@@ -513,6 +513,16 @@ def test_it_is_found_by_itself(cluster):
     assert get(hpo.WorkloadManager, "pbs").detect() is None
 
 
+def test_a_qstat_that_takes_its_time_is_waited_for(cluster):
+    """On a busy login host; what does not answer at all is told."""
+    cluster.write("qstat", f"[ $1 != --version ] || sleep $(cat {cluster.home}/late); exec {cluster.real('qstat')}")
+    (cluster.home / "late").write_text("1.5")
+    assert len(cluster.study("echo FoM: 1; :", 1)[0].trials) == 1
+    (cluster.home / "late").write_text("60")
+    with pytest.raises(hpo.AllocationError, match="'qstat --version' did not answer within 1 s"):
+        cluster.study("echo FoM: 1; :", 2, options={"command_timeout": 1}, directory="other")
+
+
 def test_a_qstat_of_somebody_else_is_refused(cluster):
     cluster.write("qstat", "echo GE 8.1.9")
     with pytest.raises(hpo.AllocationError, match="does not say that it is of PBS or Torque"):
