@@ -237,6 +237,16 @@ def test_a_server_that_is_away_while_all_runs(cluster):
     cluster.nothing_is_left()
 
 
+def test_a_server_that_is_away_when_all_is_given_back(cluster, monkeypatch):
+    """It is not waited for long: the guard goes on, which is told."""
+    monkeypatch.setattr("hpo_pbs._manager._SILENCE_S", 0.5)
+    with pytest.warns(UserWarning, match=r"does not say that job 1\.pbs-server is over: a process in the background"):
+        cluster.study(f"touch {cluster.folder}/down; echo FoM: 1; :", 1)
+    assert cluster.jobs() == ["1.pbs-server"]
+    cluster.is_down(False)
+    cluster.nothing_is_left()
+
+
 def test_commands_that_hang_are_given_up(cluster):
     driver = cluster.driver("sleep 0.5; echo FoM: 1; :", 8, nodes=2, options={"command_timeout": 1})
     cluster.wait_for(lambda: driver.said("finished") >= 1)
