@@ -158,7 +158,7 @@ class Cluster:
         """Whether the server refuses to answer."""
         (self.folder / "down").touch() if down else (self.folder / "down").unlink()
 
-    def wait_for(self, condition: Callable[[], object], limit_s: float = 20.0, pause_s: float = 0.02) -> None:
+    def wait_for(self, condition: Callable[[], object], limit_s: float = 60.0, pause_s: float = 0.02) -> None:
         """Poll until something is so."""
         until = time.monotonic() + limit_s
         while not condition():
