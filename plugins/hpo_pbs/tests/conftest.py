@@ -158,7 +158,7 @@ class Cluster:
         """Whether the server refuses to answer."""
         (self.folder / "down").touch() if down else (self.folder / "down").unlink()
 
-    def wait_for(self, condition: Callable[[], object], limit_s: float = 20.0, pause_s: float = 0.02) -> None:
+    def wait_for(self, condition: Callable[[], object], limit_s: float = 60.0, pause_s: float = 0.02) -> None:
         """Poll until something is so."""
         until = time.monotonic() + limit_s
         while not condition():
@@ -181,7 +181,7 @@ class Cluster:
 
     def study(self, command: str, n_trials: int, **arguments: Any) -> tuple[hpo.Study, Watching]:
         """Run one here, to its end."""
-        watching = Watching()
+        watching, directory = Watching(), arguments.pop("directory", "study")
         with hpo.Evaluator(**self.settings(command, **arguments)) as evaluator:
             study = hpo.Study(
                 hpo.Params([["--x", 0.5, (0.0, 1.0)]]),
@@ -189,7 +189,7 @@ class Cluster:
                 n_trials=n_trials,
                 seed=1,
                 observers=[watching],
-                directory="study",
+                directory=directory,
             )
             study.optimize()
             study.close()

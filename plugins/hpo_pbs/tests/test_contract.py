@@ -43,15 +43,15 @@ class TestTorque(Contract):
         return torque
 
 
-@pytest.fixture(scope="class")
-def allocation(request, standin, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PbsManager]:
+@pytest.fixture(scope="module")
+def allocation(standin, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PbsManager]:
     """One of two nodes, for all checks of a launcher."""
     home = tmp_path_factory.mktemp("home")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HOME", str(home))
         patch.setenv("PBS_CONF_FILE", "/dev/null")
         patch.setenv("PATH", f"{standin.bin}:{os.environ['PATH']}")
-        standin.begin(home, request.cls.kind)
+        standin.begin(home)
         manager, events = PbsManager(PbsOptions(poll=30.0)), RealEventLoop()
         manager.acquire(hpo.AllocationRequest(nodes=2, timeout_s=900.0, name="hpo-contract"), events)
         standin.wait_for(lambda: manager._standing.names or events.next_events(events.now() + 0.1))
@@ -64,7 +64,6 @@ def allocation(request, standin, tmp_path_factory: pytest.TempPathFactory) -> It
 class TestPilot(LauncherContract):
     """Through pbsdsh; an evaluation starts programs on its second node as mpiexec with PBS support does."""
 
-    kind = "openpbs"
     many = 12
     elsewhere = "pbsdsh -n 1 -- /usr/bin/env HPO_EVALUATION=$HPO_EVALUATION /bin/sh -c {quoted} &"
 
@@ -84,7 +83,3 @@ class TestPilot(LauncherContract):
     @pytest.fixture
     def slots(self) -> Sequence[hpo.Slot]:
         return [hpo.Slot("node01"), hpo.Slot("node02")]
-
-
-class TestPilotOnTorque(TestPilot):
-    kind = "torque"

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,7 +12,6 @@ from pathlib import Path
 import pytest
 
 import hpo_core as hpo
-from hpo_core import _processes
 from hpo_core.registry import get
 
 SPACE = [["--x", 0.5, (0.0, 1.0)]]
@@ -25,34 +25,54 @@ def test_a_hundred_evaluations_on_four_nodes(cluster):
 
 
 STARTERS = {
-    "pbsdsh": "{bin}/pbsdsh -n $(grep -n $other $PBS_NODEFILE | head -1 | cut -d: -f1 | expr $(cat) - 1) -- /bin/sh",
-    "pbs_tmrsh": "{bin}/pbs_tmrsh $other /bin/sh",
-    "ssh": "{bin}/ssh -n $other /bin/sh",
+    "pbsdsh": "pbsdsh -n $(($(grep -n $other $PBS_NODEFILE | head -1 | cut -d: -f1) - 1)) -- /usr/bin/env",
+    "pbs_tmrsh": "pbs_tmrsh $other /usr/bin/env",
+    "ssh": "ssh -n $other /usr/bin/env",
 }
 """How an evaluation starts something on another of its nodes."""
 
 
-@pytest.mark.parametrize("starter", STARTERS)
-def test_evaluations_of_two_nodes(cluster, starter):
-    """Their nodes are in a host file and a placeholder; what they leave on the second ends with them."""
-    (cluster.home / "left.sh").write_text("trap '' TERM\nexport HPO_EVALUATION=$1\necho $$ > $2.pid\nsleep 60\n")
-    go = STARTERS[starter].format(bin=cluster.bin)
+def can_isolate() -> bool:
+    words = ["unshare", "--pid", "--fork", "--mount-proc", "true"]
+    return os.getuid() == 0 and bool(shutil.which("nsenter")) and not subprocess.run(words, check=False).returncode
+
+
+@pytest.mark.parametrize(
+    ("starter", "isolated"), [("pbsdsh", False), ("pbsdsh", True), ("pbs_tmrsh", False), ("ssh", False)]
+)
+def test_evaluations_of_two_nodes(cluster, starter, isolated):
+    """Their nodes are in a host file and a placeholder; what they leave on the second ends with them.
+
+    Isolated, it can only be ended from there: the first node does not see it.
+    """
+    if isolated and not can_isolate():
+        pytest.skip("nodes that see their own processes alone need root, unshare and nsenter")
+    cluster.set(isolated=isolated)
+    (cluster.home / "left.sh").write_text("trap '' TERM\ntouch $1.on\nsleep 60\n")
     (cluster.home / "wide.sh").write_text(
         "other=$(sed -n 2p $HPO_HOSTFILE)\n"
         "echo $1 $HPO_NODELIST $(paste -sd, $HPO_HOSTFILE) $other $HPO_NUM_NODES > $HPO_TRIAL.nodes\n"
-        f"{go} $PWD/left.sh $HPO_EVALUATION $PWD/$HPO_TRIAL > $HPO_TRIAL.err 2>&1 &\n"
-        "until [ -s $HPO_TRIAL.pid ]; do sleep 0.05; done\n"
+        f"{STARTERS[starter]} HPO_EVALUATION=$HPO_EVALUATION /bin/sh $PWD/left.sh $PWD/$HPO_TRIAL > err 2>&1 &\n"
+        "until [ -e $HPO_TRIAL.on ]; do sleep 0.05; done\n"
+        "[ $HPO_TRIAL -le 2 ] || until [ -e go ]; do sleep 0.05; done\n"
         "echo FoM: 2\n"
     )
-    study, _ = cluster.study("sh wide.sh @nodelist", 4, nodes=4, nodes_per_eval=2, options={"starter": starter})
-    assert {" ".join(call.split()[:1]) for call in cluster.calls(starter)} == {starter}
-    for record in study.trials:
-        assert record.fom == 2
-        placeholder, listed, lines, other, number = (cluster.home / f"{record.number}.nodes").read_text().split()
-        assert placeholder == listed == lines == ",".join(record.result.nodes)
-        assert (other, number) == (record.result.nodes[1], "2")
-        pid = int((cluster.home / f"{record.number}.pid").read_text())
-        cluster.wait_for(lambda pid=pid: not _processes.started(pid))
+    driver = cluster.driver("sh wide.sh @nodelist", 4, nodes=4, nodes_per_eval=2, options={"starter": starter})
+
+    def left(number: int) -> bool:
+        return any("left.sh" in line and f"{cluster.home}/{number} " in line for line in cluster.left())
+
+    cluster.wait_for((cluster.home / "4.on").exists)
+    assert left(3)
+    assert left(4)
+    cluster.wait_for(lambda: not left(1) and not left(2), pause_s=0.1)
+    (cluster.home / "go").touch()
+    assert driver.end().count("finished: ") == 4
+    assert cluster.calls(starter)
+    for number in range(1, 5):
+        placeholder, listed, lines, other, count = (cluster.home / f"{number}.nodes").read_text().split()
+        assert placeholder == listed == lines
+        assert (other, count) == (placeholder.split(",")[1], "2")
     cluster.nothing_is_left()
 
 
@@ -213,6 +233,16 @@ def test_a_server_that_is_away_while_all_runs(cluster):
     cluster.wait_for(lambda: driver.said("finished") >= 12)
     driver.signal(signal.SIGKILL)
     driver.process.wait()
+    cluster.is_down(False)
+    cluster.nothing_is_left()
+
+
+def test_a_server_that_is_away_when_all_is_given_back(cluster, monkeypatch):
+    """It is not waited for long: the guard goes on, which is told."""
+    monkeypatch.setattr("hpo_pbs._manager._SILENCE_S", 0.5)
+    with pytest.warns(UserWarning, match=r"does not say that job 1\.pbs-server is over: a process in the background"):
+        cluster.study(f"touch {cluster.folder}/down; echo FoM: 1; :", 1)
+    assert cluster.jobs() == ["1.pbs-server"]
     cluster.is_down(False)
     cluster.nothing_is_left()
 
@@ -416,10 +446,11 @@ def test_the_job_is_deleted_from_outside(cluster, history):
     cluster.nothing_is_left()
 
 
-def test_the_job_goes_back_into_the_queue(cluster):
-    """As `-r y` allows it: the nodes are lost as preempted, and come again."""
+@pytest.mark.parametrize("poll", [0.5, 60])
+def test_the_job_goes_back_into_the_queue(cluster, poll):
+    """As `-r y` allows it: the nodes are lost as preempted, and come again; the same where nobody was looking."""
     command = "[ -e go ] || sleep 60; echo FoM: 1; :"
-    driver = cluster.driver(command, 4, nodes=2, alloc_args="-r y")
+    driver = cluster.driver(command, 4, nodes=2, alloc_args="-r y", options={"poll": poll})
     cluster.wait_for(lambda: cluster.asleep() >= 2, pause_s=0.1)
     (cluster.home / "go").touch()
     cluster.control("requeue", "1.pbs-server")
@@ -441,7 +472,7 @@ def test_a_study_goes_on_in_a_second_allocation(cluster):
 @pytest.mark.parametrize("history", [True, False])
 def test_pbs_ends_the_job_as_its_time_is_over(cluster, history):
     """Sooner than we thought: its exit status says so, or what PBS writes to the job's output."""
-    cluster.set(history=history, hurry=100)
+    cluster.set(history=history, hurry=200, walltime_slack_s=0)
     study, _ = cluster.study("sleep 60; echo FoM: 1; :", 4, nodes=2, grace="0.5s")
     assert study.stop_reason is hpo.StopReason.ALLOCATION
     assert "the time of job 1.pbs-server is over" in study.stop_detail
@@ -490,6 +521,16 @@ def test_it_is_found_by_itself(cluster):
     assert found == "qstat: pbs_version = 23.06.06"
     cluster.is_down(True)
     assert get(hpo.WorkloadManager, "pbs").detect() is None
+
+
+def test_a_qstat_that_takes_its_time_is_waited_for(cluster):
+    """On a busy login host; what does not answer at all is told."""
+    cluster.write("qstat", f"[ $1 != --version ] || sleep $(cat {cluster.home}/late); exec {cluster.real('qstat')}")
+    (cluster.home / "late").write_text("1.5")
+    assert len(cluster.study("echo FoM: 1; :", 1)[0].trials) == 1
+    (cluster.home / "late").write_text("60")
+    with pytest.raises(hpo.AllocationError, match="'qstat --version' did not answer within 1 s"):
+        cluster.study("echo FoM: 1; :", 2, options={"command_timeout": 1}, directory="other")
 
 
 def test_a_qstat_of_somebody_else_is_refused(cluster):

@@ -235,7 +235,7 @@ def test_jobs_that_are_over_are_forgotten_at_once(torque):
 @pytest.mark.parametrize("status", [-11, 271])
 def test_the_time_is_over(torque, status):
     """Sooner than we thought: the exit status says so, or what Torque writes to the job's output."""
-    torque.set(walltime_status=status, hurry=100)
+    torque.set(walltime_status=status, hurry=200, walltime_slack_s=0)
     study, _ = torque.study("sleep 60; echo FoM: 1; :", 4, nodes=2, grace="0.5s")
     assert study.stop_reason is hpo.StopReason.ALLOCATION
     assert "the time of job 1.pbs-server is over" in study.stop_detail
@@ -258,7 +258,7 @@ def test_the_job_is_deleted_from_outside(torque, keep):
 STUBBORN = "trap '' TERM; (trap '' TERM; setsid sleep 60) & sleep 60; :"
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_driver_is_killed(torque, number):
     driver = torque.driver(STUBBORN, 4, nodes=2, stop_wait="0.5s", grace="0.5s")
     torque.wait_for(lambda: len([line for line in torque.left() if "sleep 60" in line]) >= 4, pause_s=0.1)

@@ -2,8 +2,8 @@
 
 A manager that is made of these parts runs all commands in the thread of a `Clerk`, by a `Runner` that gives up what
 hangs; `Looks` says when to ask again; `Standing` tells the study's loop what is there; a `Guard` gives everything back
-when the driver is killed. hpo-slurm and hpo-pbs are made of them. All of it belongs to the plugin interface:
-``docs/authors/cluster.md`` shows how the parts go together.
+when the driver is killed. hpo-slurm and hpo-pbs are made of them, and ``docs/authors/cluster.md`` shows how they go
+together. All of it belongs to the plugin interface.
 """
 
 from __future__ import annotations

@@ -91,10 +91,10 @@ class Guard:
             if done:
                 self._write("done")
             self._close_pipe()
-        if done:
-            self._process.wait(_ENDS_WITHIN_S)
-        else:
-            self._process.returncode = 0  # it outlives this process: nobody waits for it
+        try:
+            self._process.wait(_ENDS_WITHIN_S if done else 0.0)
+        except subprocess.TimeoutExpired:
+            self._process.returncode = 0  # it outlives this process, or hangs in a file system: nobody waits for it
 
     def _write(self, line: str) -> None:
         try:

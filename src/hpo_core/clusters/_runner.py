@@ -11,6 +11,8 @@ from pathlib import Path
 
 from attrs import frozen
 
+_LAST_WORDS_S = 1.0
+
 
 @frozen
 class Answer:
@@ -82,7 +84,7 @@ class Runner:
                 said, err = process.communicate(timeout=self.timeout_s if timeout_s is None else timeout_s)
             except subprocess.TimeoutExpired:
                 _kill(process)
-                said, err = process.communicate()
+                said, err = _last_words(process)
             finally:
                 with self._lock:
                     self._running.discard(process)
@@ -111,6 +113,14 @@ class Runner:
             self._running.add(process)
             if self._aborted:
                 _kill(process)
+
+
+def _last_words(process: subprocess.Popen[str]) -> tuple[str, str]:
+    """What a killed command printed; nothing where something that it left behind holds its output open."""
+    try:
+        return process.communicate(timeout=_LAST_WORDS_S)
+    except subprocess.TimeoutExpired:
+        return "", ""
 
 
 def _kill(process: subprocess.Popen[str]) -> None:

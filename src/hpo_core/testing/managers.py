@@ -172,7 +172,8 @@ class WorkloadManagerContract:
             assert reason.strip()
 
     def test_explains_itself(self, released: WorkloadManager, wanted: AllocationRequest) -> None:
-        """How the allocation stands can be asked before, during and after it, and is text."""
+        """How nodes would be asked for, and how the allocation stands before, during and after it, is text."""
+        assert isinstance(released.preview(wanted), str)
         assert isinstance(released.explain(), str)
         with _Hearing(released, self.patience_s) as heard:
             released.acquire(wanted, heard.events)

@@ -26,28 +26,39 @@ class Client(Runner):
     Attributes:
         dialect: whose commands they are.
         folder: where qstat is.
+        why_not: one sentence, where `find` found nothing.
     """
 
     def __init__(self, timeout_s: float = 30.0) -> None:
         super().__init__(environment, timeout_s)
         self.dialect = Dialect()
-        self.folder = ""
+        self.folder = self.why_not = ""
 
-    def find(self) -> str | None:
+    def find(self, timeout_s: float = _DETECT_S) -> str | None:
         """Find the commands, and whose they are.
 
         Returns:
-            what `qstat --version` said; None: there are none, or they belong to something else.
+            what `qstat --version` said; None: see `why_not`.
         """
+        self.why_not = "there is no 'qstat', neither on PATH nor where /etc/pbs.conf says that PBS is"
         qstat = find_program("qstat")
         if not qstat:
             return None
-        answer = self.run((qstat, "--version"), _DETECT_S)
+        answer = self.run((qstat, "--version"), timeout_s)
         said = f"{answer.out}\n{answer.err}"
         dialect = DIALECTS.get(read_versions(said))
         if dialect is None:
+            self.why_not = (
+                f"{qstat} does not say that it is of PBS or Torque ('qstat --version'"
+                + (f" did not answer within {timeout_s:g} s" if answer.code is None else "")
+                + "); Slurm and Grid Engine have a program of that name too"
+            )
             return None
         self.dialect, self.folder = dialect(), os.path.dirname(qstat)
+        missing = [name for name in ("qsub", "qdel", "qselect") if not find_program(name)]
+        if missing:
+            self.why_not = f"there is a 'qstat' of PBS in {self.folder}, but no {' and no '.join(missing)}"
+            return None
         return " ".join(said.split())
 
     def need(self) -> None:
@@ -56,19 +67,8 @@ class Client(Runner):
         Raises:
             AllocationError: they are not there.
         """
-        if self.find() is not None:
-            missing = [name for name in ("qsub", "qdel", "qselect") if not find_program(name)]
-            if missing:
-                raise AllocationError(f"there is a 'qstat' of PBS in {self.folder}, but no {' and no '.join(missing)}")
-            return
-        qstat = find_program("qstat")
-        why = (
-            f"{qstat} does not say that it is of PBS or Torque ('qstat --version'); Slurm and Grid Engine have a "
-            "program of that name too"
-            if qstat
-            else "there is no 'qstat', neither on PATH nor where /etc/pbs.conf says that PBS is"
-        )
-        raise AllocationError(f"no PBS on this machine: {why}")
+        if self.find(self.timeout_s) is None:
+            raise AllocationError(f"no PBS on this machine: {self.why_not}")
 
     def answers(self) -> bool:
         """Whether the server answers now."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import time
@@ -19,29 +20,33 @@ _AGAIN_S = 5.0
 _CLEAN_S = 60.0
 
 
-def delete(client: Client, jobs: Sequence[str], limit_s: float) -> bool:
+def delete(client: Client, jobs: Sequence[str], limit_s: float, *, silence_s: float = math.inf) -> bool:
     """Delete jobs.
 
     Args:
         client: of PBS; when it is aborted, this ends too.
         jobs: their ids.
         limit_s: how long that is tried.
+        silence_s: how long it is tried while PBS does not answer.
 
     Returns:
         whether all are gone.
     """
     left, began = list(jobs), time.monotonic()
     deleted_at: float | None = None
+    heard_at = began
 
     def end() -> bool:
-        nonlocal left, deleted_at
+        nonlocal left, deleted_at, heard_at
         now = time.monotonic()
         if left and (deleted_at is None or now > deleted_at + _AGAIN_S):
             late = deleted_at is not None and now > began + FORCE_AFTER_S
             answer = client.call(client.dialect.delete(left, force=late))
             deleted_at = None if answer.silent else now
+        if deleted_at is not None:
+            heard_at = now
         left = client.left(left)
-        return not left or client.aborted
+        return not left or client.aborted or now > heard_at + silence_s
 
     return repeat(end, limit_s, _PAUSES_S) and not left
 

@@ -6,6 +6,7 @@ import json
 import shlex
 import shutil
 import threading
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -31,6 +32,9 @@ _FIRST_WORD_S = 3.0
 
 _CONFIRM_S = 40.0
 """How long `release` waits until PBS says that all is given back; then the guard goes on alone."""
+
+_SILENCE_S = 10.0
+"""How long it waits for a server that does not answer."""
 
 _NEWS_SOONEST_S, _NEWS_LATEST_S = 0.1, 2.0
 """From one look into the job's folder to the next."""
@@ -186,7 +190,7 @@ class PbsManager(WorkloadManager):
         def ask() -> None:
             nonlocal refusal
             try:
-                refusal = self._submit(first=True)
+                refusal = self._submit()
             finally:
                 heard.set()
 
@@ -195,7 +199,7 @@ class PbsManager(WorkloadManager):
             raise AllocationError(refusal)
         self._clerk.call(lambda: self._standing.lose(refusal) if refusal else None)
 
-    def _submit(self, *, first: bool = False) -> str:
+    def _submit(self) -> str:
         """Ask for a job; what PBS has against it, where it is refused."""
         if self._submission is None:
             if self._folder is None:
@@ -211,7 +215,7 @@ class PbsManager(WorkloadManager):
                 self._tell_guard,
             )
         submission = self._submission
-        self.job = submission.submit() if first else submission.submit_again()
+        self.job = submission.submit()
         if self.job is not None:
             self._mine.append(self.job)
             self._standing.words = f"job {self.job} was submitted"
@@ -223,7 +227,7 @@ class PbsManager(WorkloadManager):
 
     def _ask_again(self) -> None:
         try:
-            refusal = self._submit(first=self._submission is None)
+            refusal = self._submit()
         except AllocationError as error:
             refusal = str(error)
         if refusal:
@@ -478,6 +482,7 @@ class PbsManager(WorkloadManager):
         self._close_orders()
         self._client.resume()
         gone = self._give_back()
+        jobs = f"job {', job '.join(self._mine)}" if self._mine else f"a job called {self._request.name}"
         script, self._script = self._script, None
         if script is not None:
             script.close()
@@ -488,6 +493,12 @@ class PbsManager(WorkloadManager):
             shutil.rmtree(base, ignore_errors=True)
         self._reset()
         self._standing.end("the allocation was given back" if self.owned else "the allocation is left as it was")
+        if not gone:
+            text = (
+                f"PBS does not say that {jobs} is over: a process in the background goes on giving it back, for a day"
+            )
+            self._standing.end(text)
+            warnings.warn(text, stacklevel=2)
 
     def _give_back(self) -> bool:
         """Delete all jobs of ours; whether none is left."""
@@ -496,7 +507,7 @@ class PbsManager(WorkloadManager):
             if found is None:
                 return False
             self._mine += found
-        return not self._mine or _leftovers.delete(self._client, self._mine, _CONFIRM_S)
+        return not self._mine or _leftovers.delete(self._client, self._mine, _CONFIRM_S, silence_s=_SILENCE_S)
 
     def clean(self, study_id: str) -> Sequence[str]:
         """Delete jobs of this study that an earlier driver left, and wait until they are gone.

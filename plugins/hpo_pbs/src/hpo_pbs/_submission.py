@@ -78,11 +78,20 @@ class Submission:
         self.words: tuple[str, ...] = ()
 
     def submit(self) -> str | None:
-        """Run qsub.
+        """Ask for the job; one that came of a qsub which never answered is taken, if it can be found.
 
         Returns:
             the job's id; None: see `refusal`, or try again after `wait_s`.
         """
+        found = [] if self.settled else self.find()
+        if found is None:
+            return None
+        if not found:
+            return self._run_qsub()
+        self._settle(found[0])
+        return found[0]
+
+    def _run_qsub(self) -> str | None:
         submitted = self._folder.path / "submitted"
         self.words = words_for(
             self._client.dialect, self._request, self._arguments, self._options, self._folder.path, keep=self._keep
@@ -104,20 +113,10 @@ class Submission:
             self.problem = answer.complaint
         elif self._keep and "-k" in answer.err and "llegal" in answer.err:
             self._keep = False  # older versions don't know how to show output early
-            return self.submit()
+            return self._run_qsub()
         else:
             self.refusal = f"PBS refuses the job: {answer.complaint} (asked: {shlex.join(self.words)})"
         return None
-
-    def submit_again(self) -> str | None:
-        """A qsub that did not answer may have got through all the same: its job is taken, if it can be found."""
-        found = [] if self.settled else self.find()
-        if found is None:
-            return None
-        if not found:
-            return self.submit()
-        self._settle(found[0])
-        return found[0]
 
     def find(self) -> list[str] | None:
         """The job that came of it all the same, by its name; None: PBS does not answer."""

@@ -7,6 +7,8 @@
 #   answers        lines of this script: "begun ID STARTER", "ended NUMBER", "over WHY"
 #   nodes          a copy of the job's list of nodes
 #   *.said         what the programs print
+# Where the job went back into the queue, orders of its earlier life are followed again: the driver may have given one
+# while nobody was there, and a worker that is not wanted any more ends by itself.
 # Files that are looked at again and again are there from the beginning: network file systems are slow to see new ones.
 
 say() { printf '%s\n' "$*" >>answers; }

@@ -26,6 +26,7 @@ SETTINGS = {
     "walltime_slack_s": 0.5,  # 8 s in the recordings
     "hurry": 1.0,  # by how much walltime runs faster than time
     "banner": "",  # what a site prints before the job's id
+    "isolated": False,  # whether nodes see their own processes alone
     "ssh": "",  # why nobody may go to nodes by ssh
     "refuse_keep": False,  # an older qsub, which does not know -k oed
 }
@@ -83,6 +84,7 @@ class Pbs:
         self.nodes = {f"node{i:02d}": 4 for i in range(1, 5)}
         self.down: set[str] = set()
         self.logins: dict[int, str] = {}
+        self.holders: dict[str, subprocess.Popen[bytes]] = {}
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -292,6 +294,8 @@ class Pbs:
 
     def _spawn(self, job: Job, line: int, words: list[str]) -> "subprocess.Popen[bytes] | None":
         job.tasks += 1
+        if self.settings["isolated"]:
+            words = self._on(job.nodefile[line], job.environment["PBS_O_HOME"], words)
         with open(self._writes_to(job), "ab") as out:
             try:
                 process = subprocess.Popen(
@@ -307,7 +311,18 @@ class Pbs:
                 out.write(b"@\xefy\x19\xf0: No such file or directory\n")
                 return None
         job.sessions[process.pid] = job.nodefile[line]
+        if self.settings["isolated"]:
+            job.sessions[_only_child(process)] = job.nodefile[line]  # there, it leads a session of its own
         return process
+
+    def _on(self, node: str, folder: str, words: list[str]) -> list[str]:
+        """Words that run others where only the processes of a node are seen; for root alone."""
+        if node not in self.holders:
+            words_of_holder = ["unshare", "--pid", "--fork", "--mount-proc", "sleep", "3600"]
+            self.holders[node] = subprocess.Popen(words_of_holder, start_new_session=True)
+        first = str(_only_child(self.holders[node]))
+        go = ["setsid", "/bin/sh", "-c", 'cd "$0" && exec "$@"', folder]
+        return ["nsenter", "--target", first, "--pid", "--mount", "--", *go, *words]
 
     def _watch(self, job: Job) -> None:
         now = time.time()
@@ -561,8 +576,10 @@ class Pbs:
         for job in self.jobs.values():
             self._kill(job, signal.SIGKILL, here=False)
             job.state = self.over
-        for pid in _members(list(self.logins)):
+        for pid in _members([*self.logins, *(holder.pid for holder in self.holders.values())]):
             os.kill(pid, signal.SIGKILL)
+        for holder in self.holders.values():
+            holder.wait()
         self.jobs.clear()
         for name in ("aux", "spool"):
             shutil.rmtree(f"{self.folder}/{name}", ignore_errors=True)
@@ -695,6 +712,17 @@ def _members(sessions: list[int]) -> list[int]:
             if int(fields[3]) in sessions and fields[0] not in (b"Z", b"X"):
                 found.append(int(name))
     return found
+
+
+def _only_child(process: "subprocess.Popen[bytes]") -> int:
+    """The process that another one starts at once; 0 where it is over already."""
+    while process.poll() is None:
+        with open(f"/proc/{process.pid}/task/{process.pid}/children") as file:
+            child = file.read().strip()
+        if child:
+            return int(child)
+        time.sleep(0.002)
+    return 0
 
 
 def _status(task: "subprocess.Popen[bytes] | None") -> int:
