@@ -92,7 +92,7 @@ def _nothing(trial: hpo.Trial, result: hpo.Result) -> None:
 def study(name: str, *, conditions: bool = False) -> Iterator[Step]:
     """`Study.ask` and `Study.tell`: checked, rendered, numbered and recorded on disk."""
     with (
-        tempfile.TemporaryDirectory(dir=".") as folder,
+        tempfile.TemporaryDirectory(prefix="hpo-study-", dir=".") as folder,
         hpo.Study(space(conditions=conditions), strategy=name, seed=1, directory=Path(folder) / "study") as made,
     ):
 

@@ -78,7 +78,7 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=1_000_000, help="trials of the long study")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir=".") as name:
+    with tempfile.TemporaryDirectory(prefix="hpo-study-", dir=".") as name:
         folder = Path(name)
         durable, size = recorded(folder, arguments.records, "durable")
         driver, _ = recorded(folder, arguments.records, "driver")

@@ -48,8 +48,9 @@ class Part:
 PARTS = {
     "start": Part("imports and the command line beside numpy", "--repeats 25", "--repeats 5"),
     "ask_tell": Part("an ask and its tell as the history grows", "", "--most 10000 --memory 10000", peers=True),
-    "dispatch": Part("a trivial program beside bare loops", "--trials 2000", "--trials 300"),
+    "dispatch": Part("a trivial program beside bare loops", "", "--trials 300 --repeats 3"),
     "record": Part("a trial's record beside one append and sync, loading", "", "--records 100 --trials 20000"),
+    "utilisation": Part("how busy workers are", "", "--trials 1024 --real 60"),
     "scale": Part("a simulated cluster of 10,000 nodes", "", "--trials 50000"),
     "search": Part("how good the searches are", "", "--seeds 1 --parts polynomial --tpe-budget 64", peers=True),
     "slurm": Part("job steps and pilots on a cluster that is there"),

@@ -65,7 +65,7 @@ def main() -> None:
         f"Python {platform.python_version()}, hpo-core {hpo.__version__}, {arguments.strategy}, {arguments.nodes} nodes"
     )
     print(f"{'trials':>10} {'us of CPU':>12} {'MiB':>8}    (each row: the {every} trials before it)")
-    with tempfile.TemporaryDirectory(dir=".") as folder:
+    with tempfile.TemporaryDirectory(prefix="hpo-study-", dir=".") as folder:
         evaluator = hpo.Evaluator("program", workload_manager="simulated", nodes=arguments.nodes)
         meter, began, before = Meter(every), time.process_time(), resident_mib()
         with hpo.Study(
@@ -73,13 +73,16 @@ def main() -> None:
             directory=Path(folder) / "study", observers=[meter],
         ) as study:  # fmt: skip
             study.optimize()
-            grown = (resident_mib() - before) * 2**20 / arguments.trials
+            grown = resident_mib() - before
             size = (Path(folder) / "study" / "journal.jsonl").stat().st_size
             closing = time.process_time()
         print(f"closed in {time.process_time() - closing:.1f} s of CPU, {time.process_time() - began:.0f} s in all")
-        print(f"{grown:.0f} bytes of memory and {size / arguments.trials:.0f} bytes on disk a trial")
+        half = meter.rows[len(meter.rows) // 2 - 1], meter.rows[-1]
+        slope = (half[1]["mib"] - half[0]["mib"]) * 2**20 / (half[1]["trials"] - half[0]["trials"])
+        print(f"{slope:.0f} bytes of memory for each trial of the second half, {size / arguments.trials:.0f} on disk")
+        print(f"{grown:.0f} MiB in all, most of it for the nodes and what runs on them")
     if arguments.json:
-        arguments.json.write_text(json.dumps({"nodes": arguments.nodes, "rows": meter.rows, "bytes": grown}, indent=1))
+        arguments.json.write_text(json.dumps({"nodes": arguments.nodes, "rows": meter.rows, "bytes": slope}, indent=1))
 
 
 if __name__ == "__main__":

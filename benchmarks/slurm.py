@@ -41,7 +41,7 @@ def steps_by_hand(count: int, slots: int, job: int, nodes: list[str]) -> float:
 def study(command: str, launcher: str, count: int, slots: int, job: int) -> float:
     """Seconds from the first launch to the last result of a study in an allocation that is there."""
     with (
-        tempfile.TemporaryDirectory(dir=".") as folder,
+        tempfile.TemporaryDirectory(prefix="hpo-study-", dir=".") as folder,
         hpo.Evaluator(command, workload_manager="slurm", launcher=launcher, nodes=slots, alloc_jobid=job) as evaluator,
         hpo.Study(
             hpo.Params(SPACE), evaluator, n_trials=count, seed=1, evaluate_defaults=False, directory=f"{folder}/study"
@@ -54,7 +54,7 @@ def study(command: str, launcher: str, count: int, slots: int, job: int) -> floa
 
 def utilisation(launcher: str, count: int, slots: int, job: int) -> float:
     """Share of the slots' time in which programs ran, up to the start of the last one."""
-    with tempfile.TemporaryDirectory(dir=".") as folder:
+    with tempfile.TemporaryDirectory(prefix="hpo-study-", dir=".") as folder:
         rng = random.Random(1)
         times = Path(folder) / "times"
         times.write_text("".join(f"{2.0 * rng.lognormvariate(0.0, 1.0):.3f}\n" for _ in range(count)))

@@ -433,13 +433,14 @@ class Engine:
         self._tell_ended(process.job.key, how)
 
     def _sample_memory(self) -> None:
-        """Kill what holds too much memory; one sampler for all, only while something is limited."""
-        limited = {p.pid: p for p in self._running.values() if p.job.memory_limit_bytes is not None}
+        """Kill what holds too much memory; one sampler for all, only while something is limited that is not young."""
+        limited = [process for process in self._running.values() if process.job.memory_limit_bytes is not None]
         self._sampling = bool(limited)
         if not limited:
             return
-        for pid, held in _processes.tree_memory(limited).items():
-            process = limited[pid]
+        roots = {process.pid: process for process in limited if process.heard}
+        for pid, held in _processes.tree_memory(roots).items() if roots else ():
+            process = roots[pid]
             if not process.over_limit and held > (process.job.memory_limit_bytes or 0):
                 process.over_limit = held
                 self.end(process.job.key, 0.0)
