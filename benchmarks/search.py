@@ -44,7 +44,6 @@ def problems_of(part: str, which: str, seed: int) -> list[Problem]:
 def one_run(job: tuple[str, str, str, int, int, int]) -> dict[str, Any]:
     """One algorithm on one problem with one seed: best losses at the budgets (in a process of its own)."""
     part, which, algorithm, index, seed, most = job
-    os.nice(5)
     began = time.perf_counter()
     if part == "polynomial":
         losses = polynomial_search(algorithm, polynomial(), seed)
@@ -69,7 +68,7 @@ def run_all(jobs: Sequence[Any], processes: int, earlier: Iterable[dict[str, Any
     known = {tuple(run["job"]): run for run in earlier}
     done, began, total = [known[job] for job in jobs if job in known], time.perf_counter(), len(jobs)
     jobs = [job for job in jobs if job not in known]
-    with ProcessPoolExecutor(processes) as pool:
+    with ProcessPoolExecutor(processes, initializer=os.nice, initargs=(5,)) as pool:
         for found in pool.map(one_run, jobs, chunksize=1):
             done.append(found)
             if len(done) % 200 == 0:
@@ -233,7 +232,6 @@ def with_workers(problem: Problem, seed: int, workers: int, budget: int, **optio
 
 def _worker_run(job: tuple[str, int, int, int, bool, tuple[int, ...]]) -> dict[str, Any]:
     which, index, seed, workers, synchronous, dimensions = job
-    os.nice(5)
     problem = problems(which, dimensions, seed=seed)[index]
     found = with_workers(problem, seed, workers, 1024, synchronous=synchronous)
     rng = random.Random(f"reference {seed}")
@@ -252,7 +250,7 @@ def workers(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     kinds = [(1, False), (64, False), (64, True), (256, False), (256, True)]
     jobs = [(arguments.set, i, s, w, sync, dimensions) for s in range(seeds) for i in range(count) for w, sync in kinds
             if not (sync and i)]  # fmt: skip
-    with ProcessPoolExecutor(arguments.processes) as pool:
+    with ProcessPoolExecutor(arguments.processes, initializer=os.nice, initargs=(5,)) as pool:
         runs = list(pool.map(_worker_run, jobs))
     print(f"\nworkers: 1024 evaluations, log-normal run times (sigma 1), {seeds} seeds")
     print(f"{'':18s}{'busy until last start':>24s}{'log10 regret':>16s}")
@@ -295,10 +293,10 @@ def main() -> None:
     parser.add_argument("--set", choices=("reporting", "development"), default="reporting")
     parser.add_argument("--parts", default=",".join(PARTS), help=f"some of {', '.join(PARTS)}")
     parser.add_argument("--seeds", type=int, default=15)
-    parser.add_argument("--worker-seeds", type=int, default=5, help="seeds of the part 'workers'")
+    parser.add_argument("--worker-seeds", type=int, default=15, help="seeds of the part 'workers'")
     parser.add_argument("--worker-dimensions", type=lambda text: [int(one) for one in text.split(",")], default=[5, 10])
     parser.add_argument("--budgets", type=lambda text: [int(one) for one in text.split(",")], default=list(BUDGETS))
-    parser.add_argument("--tpe-budget", type=int, default=256, help="TPE takes minutes a run beyond this")
+    parser.add_argument("--tpe-budget", type=int, default=1024, help="TPE takes longest: 5 to 10 s a run (Optuna 5.0)")
     parser.add_argument("--algorithms", default=",".join(ALGORITHMS), help="some of the names in the tables")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--json", type=Path, default=Path("search-results.json"))
