@@ -162,7 +162,7 @@ class Cluster:
         """Poll until something is so."""
         until = time.monotonic() + limit_s
         while not condition():
-            assert time.monotonic() < until, f"it did not come to pass; jobs: {self.jobs()}"
+            assert time.monotonic() < until, f"it did not come to pass; jobs: {self.jobs()}; {self.left()}"
             time.sleep(pause_s)
 
     # Studies on it
