@@ -271,6 +271,7 @@ def fresh(standin: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     yield standin
     while standin.drivers:
         standin.drivers.pop().kill()
+    standin.kill_guards()  # after a test that failed: they would try for a day
     standin.begin(home)
 
 
