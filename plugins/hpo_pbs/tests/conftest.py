@@ -162,7 +162,7 @@ class Cluster:
         """Poll until something is so."""
         until = time.monotonic() + limit_s
         while not condition():
-            assert time.monotonic() < until, f"it did not come to pass; jobs: {self.jobs()}"
+            assert time.monotonic() < until, f"it did not come to pass; jobs: {self.jobs()}; {self.left()}"
             time.sleep(pause_s)
 
     # Studies on it
@@ -271,6 +271,7 @@ def fresh(standin: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     yield standin
     while standin.drivers:
         standin.drivers.pop().kill()
+    standin.kill_guards()  # after a test that failed: they would try for a day
     standin.begin(home)
 
 

@@ -504,7 +504,7 @@ def test_a_driver_inside_a_job_is_killed(cluster, number):
     """The job stays, and nothing of the study runs in it."""
     cluster.driver_inside(STUBBORN, 6, nodes=3, stop_wait="0.5s", grace="0.5s")
     cluster.run("qsub -N mine -j oe -k oed -o out -l select=3:ncpus=2 -l place=scatter job.sh")
-    cluster.wait_for(lambda: len([line for line in cluster.left() if "sleep 60" in line]) >= 6, pause_s=0.1)
+    cluster.wait_for(lambda: cluster.asleep() >= 6, pause_s=0.1)  # all workers have met the driver
     os.kill(int((cluster.home / "pid").read_text()), number)
     cluster.wait_for((cluster.home / "over").exists)
     cluster.wait_for(lambda: not list((cluster.home / ".hpo-pbs").glob(".*")))
