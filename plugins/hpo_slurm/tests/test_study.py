@@ -507,6 +507,16 @@ def test_the_plan_shows_the_srun_line(here):
     assert words[-5:] == ["-c", "4", "sh", "-c", "python3 train.py --x=1"]
 
 
+def test_a_preview_shows_the_salloc_line_without_asking(cluster, monkeypatch):
+    request = hpo.AllocationRequest(nodes=3, timeout_s=5400.0, args="-p long --exclusive", name="hpo-x")
+    words = shlex.split(SlurmManager().preview(request))
+    assert words[0] == "salloc"
+    assert {"--job-name=hpo-x", "--nodes=3", "--time=90"} < set(words)
+    assert words[-3:] == ["-p", "long", "--exclusive"]
+    monkeypatch.setenv("SLURM_JOB_ID", "17")
+    assert SlurmManager().preview(request) == ""
+
+
 def test_it_is_found_by_its_entry_point():
     found = [info for info in hpo.list_plugins() if info.distribution == "hpo-slurm"]
     assert {(info.kind, info.name, info.health) for info in found} == {

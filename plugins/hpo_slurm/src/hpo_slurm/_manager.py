@@ -74,6 +74,12 @@ class SlurmManager(WorkloadManager):
 
     # Getting nodes
 
+    def preview(self, request: AllocationRequest) -> str:
+        arguments = split_arguments(request.args)
+        if request.jobid or _job_around():
+            return ""
+        return shlex.join(self._words(request, f"{request.name}:MARK", arguments))
+
     def acquire(self, request: AllocationRequest, events: EventLoop) -> None:
         self._arguments = split_arguments(request.args)
         self._request, self._events = request, events
@@ -111,8 +117,7 @@ class SlurmManager(WorkloadManager):
         """Look for an allocation that is there already, named by the user or by the job around us."""
         self.job, asked = (self._request.jobid or None), "alloc_jobid"
         if self.job is None:
-            text = os.environ.get("SLURM_JOB_ID") or os.environ.get("SLURM_JOBID") or ""
-            self.job, asked = (int(text) if text.isdigit() else None), "SLURM_JOB_ID"
+            self.job, asked = _job_around(), "SLURM_JOB_ID"
         if self.job is None:
             return False
         job = self.client.job(self.job)
@@ -128,17 +133,16 @@ class SlurmManager(WorkloadManager):
         self.job = None
         return False
 
+    def _words(self, request: AllocationRequest, mark: str, arguments: Sequence[str]) -> tuple[str, ...]:
+        exclusive = self.options.exclusive
+        return cmd.salloc_words(
+            request.name, mark, request.nodes, request.timeout_s, exclusive=exclusive, arguments=arguments
+        )
+
     def _ask_for_nodes(self) -> Salloc:
         """Start salloc, and hear its first words: what can never be met it refuses at once."""
         request = self._request
-        words = cmd.salloc_words(
-            request.name,
-            self._mark,
-            request.nodes,
-            request.timeout_s,
-            exclusive=self.options.exclusive,
-            arguments=self._arguments,
-        )
+        words = self._words(request, self._mark, self._arguments)
         self.job = None
         self._standing.words = "an allocation is being asked for"
         self._salloc = Salloc(words, {**environment(), **request.environment}, self._named)
@@ -385,3 +389,9 @@ class SlurmManager(WorkloadManager):
             AllocationError: Slurm did not answer within a minute, or something does not end; trying again may help.
         """
         return _leftovers.clean(self.client, study_id)
+
+
+def _job_around() -> int | None:
+    """The job that this process runs in."""
+    text = os.environ.get("SLURM_JOB_ID") or os.environ.get("SLURM_JOBID") or ""
+    return int(text) if text.isdigit() else None
