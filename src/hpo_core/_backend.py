@@ -134,11 +134,19 @@ class Backend:
             raise
         return events
 
+    def renew(self) -> bool:
+        """Ask for other nodes; see `WorkloadManager.renew`."""
+        with self._faults("renew"):
+            return self.manager.renew()
+
     def finish(self, events: EventLoop) -> None:
         """End a study: kill what still runs; the allocation stays."""
         self._in_use = False
-        self.launcher.close()
-        events.close()
+        try:
+            with faults_of(f"launcher '{self.launcher.name}' failed in close"):
+                self.launcher.close()
+        finally:
+            events.close()
 
     def close(self) -> None:
         """Give the allocation back."""

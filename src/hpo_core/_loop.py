@@ -122,6 +122,10 @@ class Loop:
         self._elapsed_before = ledger.elapsed_s
         self._usual_width = max(evaluator.nodes_per_eval, 1)
         self._plan = Planner(evaluator, ledger.directory, study_id, elsewhere=self._makes_files)
+        self._blaming_launcher = {
+            method: Blaming(f"launcher '{backend.launcher.name}' failed in {method}")
+            for method in ("adopt", "clean", "end", "forget", "launch")
+        }
         self._blaming_parser = Blaming(f"metric parser '{backend.parser.name}' failed")
         self._keeps_all = bool(evaluator.src_path) or evaluator.keep_output == "all"
         self._most = evaluator.num_parallel_evals or math.inf
@@ -192,7 +196,8 @@ class Loop:
         self._check_budget()
         self._ledger.flush()
         if self._over:
-            self._backend.launcher.forget(self._over)
+            with self._blaming_launcher["forget"]:
+                self._backend.launcher.forget(self._over)
             self._over = []
         self._tell()
 
@@ -255,7 +260,7 @@ class Loop:
             self._end_study(StopReason.ALLOCATION, self._lost.reason)
             return True
         if self._work_left() and self._nodes_end_too_soon():
-            self._renewing = self._backend.manager.renew()
+            self._renewing = self._backend.renew()
             if not self._renewing:
                 took = f"nine of ten took up to {duration(self._lifetimes.expected_s)}"
                 self._end_study(StopReason.ALLOCATION, f"the allocation ends too soon for another evaluation ({took})")
@@ -323,7 +328,9 @@ class Loop:
             return
         adopted = self._adopt()
         numbers = [number for number in ledger.history.open_numbers() if number not in adopted]
-        for ended in self._backend.launcher.clean(self._study_id, self._evaluator.grace_s):
+        with self._blaming_launcher["clean"]:
+            left = self._backend.launcher.clean(self._study_id, self._evaluator.grace_s)
+        for ended in left:
             self._observers.notice(f"ended what an earlier driver left running: {ended}")
         for number in numbers:
             trial, attempt = ledger.history.trial(number), len(ledger.attempts.get(number, ())) + 1
@@ -342,7 +349,8 @@ class Loop:
             running.adopted = True
             running.started_s -= 0.0 if self._events.virtual else seconds_since(launch.time)
             found[running.evaluation.key] = running
-        adopted = self._backend.launcher.adopt([running.evaluation for running in found.values()])
+        with self._blaming_launcher["adopt"]:
+            adopted = self._backend.launcher.adopt([running.evaluation for running in found.values()])
         for running in sorted((found[key] for key in adopted), key=lambda running: running.started_s):
             self._pool.claim(running.evaluation.slots)
             self._now_runs(running)
@@ -480,10 +488,11 @@ class Loop:
     def _start(self, running: Running, trouble: HpoError | None) -> None:
         evaluation = running.evaluation
         if trouble is None:
-            try:
-                self._backend.launcher.launch(evaluation)
-            except LaunchError as error:
-                trouble = error
+            with self._blaming_launcher["launch"]:
+                try:
+                    self._backend.launcher.launch(evaluation)
+                except LaunchError as error:
+                    trouble = error
         if trouble is None:
             running.started_s = self._events.now()
             self._now_runs(running)
@@ -585,7 +594,8 @@ class Loop:
         if running.being_prepared:
             self._events.post(ev.Ended(running.evaluation.key))
         else:
-            self._backend.launcher.end(running.evaluation.key, grace_s)
+            with self._blaming_launcher["end"]:
+                self._backend.launcher.end(running.evaluation.key, grace_s)
 
     def _ended(self, event: ev.Ended) -> None:
         running = self._running.pop(event.key, None)

@@ -6,7 +6,8 @@ import sys
 import pytest
 
 import hpo_core as hpo
-from hpo_core.builtin.local import LocalManager
+from hpo_core import _processes
+from hpo_core.builtin.local import LocalLauncher, LocalManager
 from hpo_core.builtin.random import RandomStrategy
 from hpo_core.builtin.text_metrics import TextMetrics
 from hpo_core.processes import ProcessLauncher
@@ -51,9 +52,66 @@ def test_it_is_said_by_name(here, base, method, where, message):
     assert isinstance(e.value.__cause__, OSError)
 
 
+class Second(LocalLauncher):
+    """Fails in one of its methods, after the first trial."""
+
+    name = "second"
+    failing = ""
+    launched = 0
+
+    def launch(self, evaluation):
+        self.launched += 1
+        self.perhaps("launch")
+        super().launch(evaluation)
+
+    def end(self, key, grace_s):
+        self.perhaps("end")
+        super().end(key, grace_s)
+
+    def forget(self, keys):
+        self.perhaps("forget")
+        super().forget(keys)
+
+    def clean(self, study_id, grace_s):
+        self.launched = 2
+        self.perhaps("clean")
+        return super().clean(study_id, grace_s)
+
+    def close(self):
+        super().close()
+        self.perhaps("close")
+
+    def perhaps(self, method):
+        if self.failing == method and self.launched > 1:
+            raising()
+
+
+@pytest.mark.parametrize("method", ["launch", "end", "forget", "clean", "close"])
+def test_a_launcher_that_fails_while_a_study_runs_is_said_by_name(here, program, method):
+    """What was recorded before is there, and no process is left."""
+    program("value", "#!/bin/sh\n[ $1 = --x=5 ] || exec sleep 300\necho FoM: 1\n")
+    space = hpo.Params([["--x", 5, (0, 9)]])
+    if method == "clean":  # A study with an open trial goes on.
+        with hpo.Study(space, n_trials=3, directory="study") as study:
+            study.tell(study.ask(), 1.0)
+            study.ask()
+    failing = type("Failing", (Second,), {"failing": method})
+    evaluator = hpo.Evaluator("./value", launcher="second", workload_manager="local", eval_timeout=0.2, grace=0.1)
+    message = f"launcher 'second' failed in {method}: OSError: no socket"
+    with registered(failing), evaluator:
+        study = hpo.Study(space, evaluator, n_trials=3, directory="study", resume_if_exists=True, allow_changes=True)
+        with study, pytest.raises(hpo.HpoError, match=message) as e:
+            study.optimize()
+        with hpo.Study.load("study") as study:
+            assert study.best_fom == 1.0
+            assert not _processes.find("HPO_STUDY", study.id)
+    assert isinstance(e.value.__cause__, OSError)
+
+
 def test_at_exit_one_manager_that_fails_keeps_no_other_from_giving_its_nodes_back(here):
     program = """
 import hpo_core as hpo
+from hpo_core import _processes
 from hpo_core.builtin.local import LocalManager
 from hpo_core.testing.plugins import registered
 
