@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,12 +14,33 @@ SCRIPT = Path(__file__).parents[3] / "tests" / "clusters" / "slurm"
 NODES = 8
 
 
+VARIABLES: dict[str, str] = {}
+"""Of the environment, by which the cluster is found once it is up."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol() -> Generator[None, object, object]:
+    """Only the tests of this folder see the cluster, also where others are run by the same process."""
+    before = dict(os.environ)
+    for name in [name for name in before if name.startswith("SLURM_")]:
+        del os.environ[name]
+    os.environ.update(VARIABLES)
+    try:
+        return (yield)
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
 class Cluster:
     """The cluster, as seen by somebody beside us."""
 
     def control(self, *words: str) -> str:
         """Run the script that brings clusters up."""
-        done = subprocess.run([SCRIPT, *words], capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        environment = {**os.environ, **VARIABLES}
+        done = subprocess.run(
+            [SCRIPT, *words], capture_output=True, text=True, stdin=subprocess.DEVNULL, env=environment
+        )
         assert done.returncode == 0, done.stderr
         return done.stdout
 
@@ -74,20 +95,18 @@ def cluster() -> Iterator[Cluster]:
     if why_not:
         pytest.skip(why_not)
     folder = tempfile.mkdtemp(prefix="hs-")
-    with pytest.MonkeyPatch.context() as patch:
-        for name in [name for name in os.environ if name.startswith("SLURM_")]:
-            patch.delenv(name)
-        patch.setenv("HPO_SLURM_DIR", folder)
-        patch.setenv("HPO_SLURM_GPUS", "2")
-        patch.setenv("HPO_SLURM_PORT", str(20000 + os.getpid() % 6000))
-        cluster = Cluster()
-        try:
-            line = cluster.control("up", str(NODES))
-            patch.setenv("SLURM_CONF", line.strip().partition("=")[2])
-            yield cluster
-        finally:
-            cluster.control("down")
-            shutil.rmtree(folder, ignore_errors=True)
+    port = 20000 + os.getpid() % 6000
+    VARIABLES.update(HPO_SLURM_DIR=folder, HPO_SLURM_GPUS="2", HPO_SLURM_PORT=str(port))
+    cluster = Cluster()
+    try:
+        line = cluster.control("up", str(NODES))
+        VARIABLES["SLURM_CONF"] = line.strip().partition("=")[2]
+        os.environ.update(VARIABLES)
+        yield cluster
+    finally:
+        cluster.control("down")
+        VARIABLES.clear()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture
