@@ -1,10 +1,16 @@
-"""Where pytest-xdist runs several files of tests at a time, those of Slurm take turns: there is one cluster."""
+"""For all tests: how they are shared out, and signals as programs expect them."""
+
+import signal
 
 import pytest
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # A shell did that which started the tests in the background.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
+    """Files of tests are run side by side; those of Slurm take turns, as there is one cluster."""
     from xdist.scheduler import LoadFileScheduling
 
     class OneCluster(LoadFileScheduling):
