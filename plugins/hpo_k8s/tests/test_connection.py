@@ -16,9 +16,20 @@ def _here(fake, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-def run(cmd: str, *, n_trials: int = 1, **arguments) -> hpo.Study:
+class Listener(hpo.Observer):
+    """Remembers what people were told."""
+
+    def __init__(self):
+        self.notices = []
+
+    def notice(self, text):
+        self.notices.append(text)
+
+
+def run(cmd: str, *, n_trials: int = 1, observers=(), **arguments) -> hpo.Study:
+    params = hpo.Params([["--x", 0.5, (0.0, 1.0)]])
     evaluator = hpo.Evaluator(cmd, workload_manager="k8s", workload_image="lab/any:1", grace=1, **arguments)
-    with evaluator, hpo.Study(hpo.Params([["--x", 0.5, (0.0, 1.0)]]), evaluator, n_trials=n_trials, seed=1) as study:
+    with evaluator, hpo.Study(params, evaluator, n_trials=n_trials, seed=1, observers=observers) as study:
         study.optimize()
     return study
 
@@ -192,6 +203,14 @@ def test_a_connection_that_hangs_after_the_end_is_given_up(fake):
     found = run("echo one; sleep 0.5; echo FoM: 1; true", keep_output="all")
     assert time.monotonic() - begun < 120
     assert (found.directory / "output" / "1.1.out").read_text() == "one\nFoM: 1\n"
+
+
+def test_a_log_that_is_gone_with_its_pod_is_told(fake):
+    """Else a program would seem to have said nothing."""
+    fake.knobs(faults=[{"match": "/log", "status": 404, "times": 9}])
+    found = run("echo FoM: 1; true", observers=[listener := Listener()])
+    assert found.trials[0].result.failure is hpo.Failure.NO_METRIC
+    assert any("is gone before its log was read to the end: output is lost" in text for text in listener.notices)
 
 
 def test_more_pods_than_followers(fake, tmp_path):

@@ -139,6 +139,8 @@ class Follower:
                 return
             except ApiError as error:
                 if error.status == 404:
+                    if not followed:
+                        self._feed.notice(f"pod {self._pod} is gone before its log was read to the end: output is lost")
                     return
                 followed = False
                 patience_s = _REFUSED_S if error.status else self.patience_s
