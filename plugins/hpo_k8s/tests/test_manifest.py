@@ -158,6 +158,13 @@ def test_recorded_pods_are_understood(name, failure, message):
     assert message in found.message
 
 
+def test_the_limit_that_a_pod_ran_out_of_is_its_own():
+    """A template or the namespace may have set it."""
+    pod = json.loads((TRANSCRIPTS / "pod-oomkilled.json").read_text())["response"]["items"][0]
+    limit = pod["spec"]["containers"][0]["resources"]["limits"]["memory"]
+    assert verdict([read(pod, "hpo/eval")]).message.endswith(f"held more than {limit}")
+
+
 def test_recorded_pods_that_ended_by_themselves():
     for name, code in (("pod-succeeded", 0), ("pod-failed-exit3", 3)):
         pod = json.loads((TRANSCRIPTS / f"{name}.json").read_text())["response"]["items"][0]

@@ -284,9 +284,8 @@ class Clerk:
             self._wait_for(work, pods)
 
     def _verdict(self, work: Work, pods: Sequence[Pod]) -> Verdict:
-        limit, options = work.evaluation.memory_limit_bytes, self._options
-        words = f"{limit / 2**20:.4g} MiB" if limit else str(options.memory_limit or options.memory)
-        found = verdict(pods, words)
+        limit = work.evaluation.memory_limit_bytes
+        found = verdict(pods, f"{limit / 2**20:.4g} MiB" if limit else "")
         if found.failure is Failure.NODE_LOST:
             self._requests.lost()
         self._proven = self._proven or (found.failure is None and found.exit_code not in (126, 127))
