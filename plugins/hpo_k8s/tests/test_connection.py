@@ -114,15 +114,22 @@ def test_a_watch_that_fell_silent_is_found_out(fake, tmp_path):
     assert time.monotonic() - begun < 60
 
 
-def test_a_new_token_is_read(fake, tmp_path):
-    """Tokens change while a study runs."""
+@pytest.mark.parametrize("half", ["", "{half: ["])
+def test_a_new_token_is_read(fake, tmp_path, half):
+    """Tokens change while a study runs; whoever writes the new one may still be at it."""
     gate = tmp_path / "gate"
 
     def renew():
         fake.wait_for(lambda: "Running" in dict(fake.pods()).values(), "a running pod")
-        fake.write_kubeconfig("new-token")
+        if half:
+            fake.kubeconfig.write_text(half)
+        else:
+            fake.write_kubeconfig("new-token")
         fake.knobs(token="new-token")
+        before = len(fake.requests())
         gate.touch()
+        fake.wait_for(lambda: not half or len(fake.requests()) > before + 2, "requests with the old token")
+        fake.write_kubeconfig("new-token")
 
     thread = threading.Thread(target=renew)
     thread.start()
