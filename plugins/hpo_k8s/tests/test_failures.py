@@ -208,6 +208,11 @@ def test_a_job_that_somebody_deletes_before_it_has_a_pod_is_made_again(fake, lis
             "the cluster refuses: a policy says no; what has to be allowed is in the Role",
         ),
         (
+            {"faults": [{"match": "POST .*/configmaps", "status": 403, "message": "exceeded quota: maps, used: 9"}]},
+            {},
+            "a quota of namespace 'hpo' has no room for what a study needs beside its Jobs: exceeded quota: maps",
+        ),
+        (
             {},
             {"launcher_options": {"template": {"spec": {"tolerationz": []}}}},
             'Kubernetes refuses the Job: .*unknown field "spec.template.spec.tolerationz"',
