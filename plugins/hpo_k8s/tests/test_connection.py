@@ -16,6 +16,9 @@ def _here(fake, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
+GONE = "is gone before its log was read to the end: output is lost"
+
+
 class Listener(hpo.Observer):
     """Remembers what people were told."""
 
@@ -28,7 +31,8 @@ class Listener(hpo.Observer):
 
 def run(cmd: str, *, n_trials: int = 1, observers=(), **arguments) -> hpo.Study:
     params = hpo.Params([["--x", 0.5, (0.0, 1.0)]])
-    evaluator = hpo.Evaluator(cmd, workload_manager="k8s", workload_image="lab/any:1", grace=1, **arguments)
+    arguments = {"workload_image": "lab/any:1", "grace": 1, **arguments}
+    evaluator = hpo.Evaluator(cmd, workload_manager="k8s", **arguments)
     with evaluator, hpo.Study(params, evaluator, n_trials=n_trials, seed=1, observers=observers) as study:
         study.optimize()
     return study
@@ -217,7 +221,16 @@ def test_a_log_that_is_gone_with_its_pod_is_told(fake):
     fake.knobs(faults=[{"match": "/log", "status": 404, "times": 9}])
     found = run("echo FoM: 1; true", observers=[listener := Listener()])
     assert found.trials[0].result.failure is hpo.Failure.NO_METRIC
-    assert any("is gone before its log was read to the end: output is lost" in text for text in listener.notices)
+    assert any(GONE in text for text in listener.notices)
+
+
+def test_of_a_pod_that_we_deleted_ourselves_nothing_is_missed(fake):
+    """It never began, so that there is nothing to read."""
+    listener = Listener()
+    options = {"image_timeout_s": 0.5}
+    with pytest.raises(hpo.StudyStopped, match="could not be pulled"):
+        run("echo FoM: 1; true", observers=[listener], workload_image="lab/nope:1", launcher_options=options)
+    assert not any(GONE in text for text in listener.notices)
 
 
 def test_more_pods_than_followers(fake, tmp_path):

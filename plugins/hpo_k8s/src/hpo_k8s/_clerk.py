@@ -310,6 +310,8 @@ class Clerk:
     def _log_is_done(self, work: Work, fault: Exception | None) -> None:
         if fault is not None:
             self._notice(f"a fault of hpo-k8s, please report it: the log of {work.name} is cut: {fault!r}")
+        if work.follower is not None and work.follower.cut and work.grace_s is None:
+            self._notice(f"a pod of {work.name} is gone before its log was read to the end: output is lost")
         work.log_done = True
         if work.verdict is not None:
             self._finish(work)
