@@ -16,9 +16,24 @@ def _here(fake, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-def run(cmd: str, *, n_trials: int = 1, **arguments) -> hpo.Study:
-    evaluator = hpo.Evaluator(cmd, workload_manager="k8s", workload_image="lab/any:1", grace=1, **arguments)
-    with evaluator, hpo.Study(hpo.Params([["--x", 0.5, (0.0, 1.0)]]), evaluator, n_trials=n_trials, seed=1) as study:
+GONE = "is gone before its log was read to the end: output is lost"
+
+
+class Listener(hpo.Observer):
+    """Remembers what people were told."""
+
+    def __init__(self):
+        self.notices = []
+
+    def notice(self, text):
+        self.notices.append(text)
+
+
+def run(cmd: str, *, n_trials: int = 1, observers=(), **arguments) -> hpo.Study:
+    params = hpo.Params([["--x", 0.5, (0.0, 1.0)]])
+    arguments = {"workload_image": "lab/any:1", "grace": 1, **arguments}
+    evaluator = hpo.Evaluator(cmd, workload_manager="k8s", **arguments)
+    with evaluator, hpo.Study(params, evaluator, n_trials=n_trials, seed=1, observers=observers) as study:
         study.optimize()
     return study
 
@@ -103,15 +118,22 @@ def test_a_watch_that_fell_silent_is_found_out(fake, tmp_path):
     assert time.monotonic() - begun < 60
 
 
-def test_a_new_token_is_read(fake, tmp_path):
-    """Tokens change while a study runs."""
+@pytest.mark.parametrize("half", ["", "{half: ["])
+def test_a_new_token_is_read(fake, tmp_path, half):
+    """Tokens change while a study runs; whoever writes the new one may still be at it."""
     gate = tmp_path / "gate"
 
     def renew():
         fake.wait_for(lambda: "Running" in dict(fake.pods()).values(), "a running pod")
-        fake.write_kubeconfig("new-token")
+        if half:
+            fake.kubeconfig.write_text(half)
+        else:
+            fake.write_kubeconfig("new-token")
         fake.knobs(token="new-token")
+        before = len(fake.requests())
         gate.touch()
+        fake.wait_for(lambda: not half or len(fake.requests()) > before + 2, "requests with the old token")
+        fake.write_kubeconfig("new-token")
 
     thread = threading.Thread(target=renew)
     thread.start()
@@ -192,6 +214,23 @@ def test_a_connection_that_hangs_after_the_end_is_given_up(fake):
     found = run("echo one; sleep 0.5; echo FoM: 1; true", keep_output="all")
     assert time.monotonic() - begun < 120
     assert (found.directory / "output" / "1.1.out").read_text() == "one\nFoM: 1\n"
+
+
+def test_a_log_that_is_gone_with_its_pod_is_told(fake):
+    """Else a program would seem to have said nothing."""
+    fake.knobs(faults=[{"match": "/log", "status": 404, "times": 9}])
+    found = run("echo FoM: 1; true", observers=[listener := Listener()])
+    assert found.trials[0].result.failure is hpo.Failure.NO_METRIC
+    assert any(GONE in text for text in listener.notices)
+
+
+def test_of_a_pod_that_we_deleted_ourselves_nothing_is_missed(fake):
+    """It never began, so that there is nothing to read."""
+    listener = Listener()
+    options = {"image_timeout_s": 0.5}
+    with pytest.raises(hpo.StudyStopped, match="could not be pulled"):
+        run("echo FoM: 1; true", observers=[listener], workload_image="lab/nope:1", launcher_options=options)
+    assert not any(GONE in text for text in listener.notices)
 
 
 def test_more_pods_than_followers(fake, tmp_path):

@@ -208,6 +208,11 @@ def test_a_job_that_somebody_deletes_before_it_has_a_pod_is_made_again(fake, lis
             "the cluster refuses: a policy says no; what has to be allowed is in the Role",
         ),
         (
+            {"faults": [{"match": "POST .*/configmaps", "status": 403, "message": "exceeded quota: maps, used: 9"}]},
+            {},
+            "a quota of namespace 'hpo' has no room for what a study needs beside its Jobs: exceeded quota: maps",
+        ),
+        (
             {},
             {"launcher_options": {"template": {"spec": {"tolerationz": []}}}},
             'Kubernetes refuses the Job: .*unknown field "spec.template.spec.tolerationz"',
@@ -259,6 +264,27 @@ def test_a_quota_means_fewer_at_a_time(fake, listener, tmp_path):
     assert [record.state for record in found.trials] == [hpo.State.DONE] * 4
     assert log.read_text() == "+\n-\n" * 4
     assert fake.left() == {}
+
+
+def test_a_quota_that_has_room_for_a_part_of_the_pods_is_told(fake, listener, tmp_path):
+    """Once, while those that are there wait for the others."""
+    fake.knobs(quota=1)
+    gate = tmp_path / "gate"
+
+    def told():
+        return [notice for notice in listener.notices if "exceeded quota" in notice]
+
+    def make_room():
+        fake.wait_for(lambda: told() and len(fake.requests("GET .*/events")) > 2, "three looks and a notice")
+        fake.knobs(quota=None)
+        gate.touch()
+
+    thread = threading.Thread(target=make_room)
+    thread.start()
+    found = run(f"{until(gate)}; echo FoM: 1; true", listener=listener, nodes=2, nodes_per_eval=2)
+    thread.join()
+    assert len(told()) == 1
+    assert (found.best_fom, result(found).attempts) == (1, 1)
 
 
 def test_a_quota_of_jobs_is_waited_for(fake, listener):

@@ -192,6 +192,14 @@ def test_what_is_sent_is_what_is_there(source, tmp_path):
     assert pack(str(source), "run").digest != before.digest
 
 
+@pytest.mark.parametrize("name", [b"..hidden", b"\xff.txt"])
+def test_names_that_kubernetes_forbids_are_refused(source, name):
+    with open(os.path.join(os.fsencode(source), name), "wb"):
+        pass
+    with pytest.raises(hpo.ConfigurationError, match="a name that a ConfigMap can't have: rename or remove it"):
+        pack(str(source), "run")
+
+
 # Checkpoints
 
 

@@ -17,6 +17,7 @@ from hpo_k8s._jobs import Jobs, escaped
 from hpo_k8s._logs import Feed, Reading, Rotated
 from hpo_k8s._manifest import name_of
 from hpo_k8s._pods import read, verdict
+from hpo_k8s._yaml import as_yaml
 
 TRANSCRIPTS = Path(__file__).parent / "transcripts"
 EVALUATION = Evaluation(
@@ -157,6 +158,13 @@ def test_recorded_pods_are_understood(name, failure, message):
     assert message in found.message
 
 
+def test_the_limit_that_a_pod_ran_out_of_is_its_own():
+    """A template or the namespace may have set it."""
+    pod = json.loads((TRANSCRIPTS / "pod-oomkilled.json").read_text())["response"]["items"][0]
+    limit = pod["spec"]["containers"][0]["resources"]["limits"]["memory"]
+    assert verdict([read(pod, "hpo/eval")]).message.endswith(f"held more than {limit}")
+
+
 def test_recorded_pods_that_ended_by_themselves():
     for name, code in (("pod-succeeded", 0), ("pod-failed-exit3", 3)):
         pod = json.loads((TRANSCRIPTS / f"{name}.json").read_text())["response"]["items"][0]
@@ -195,6 +203,40 @@ def test_a_log_whose_beginning_is_gone_goes_on_where_it_stopped():
     assert notices == []
     feed.rebase(b"nine\n", "p")
     assert "some output is lost" in notices[0]
+
+
+def test_other_readers_of_yaml_find_text_where_there_is_text():
+    """Not only our own: to kubectl's, ``1e-05`` is a number and ``y`` a truth if they stand there bare."""
+    odd = ["1e-05", "1.5e3", "089", "0o7", "+.5E3", "y", "N", "a\u2028b", "x\x85\ny", "nl\n", "tab\t", " a", "-c", ""]
+    manifest = made(attrs.evolve(EVALUATION, argv=("train", *odd), environment={"A": "1e3"}))
+    text = as_yaml([manifest], "it")
+    assert list(yaml.safe_load_all(text)) == [manifest]
+    for bare in ("1e-05", "1.5e3", "089", "0o7", "+.5E3", "y", "N"):
+        assert f'        - "{bare}"\n' in text
+    assert 'value: "1e3"\n' in text
+
+
+@pytest.mark.parametrize(
+    ("template", "message"),
+    [
+        ({"metadata": "x"}, "metadata must be a table, not 'x'"),
+        ({"metadata": {"labels": ["a"]}}, r"metadata.labels must be a table, not \['a'\]"),
+        ({"spec": {"containers": {"name": "main"}}}, "spec.containers must be a list, not {'name': 'main'}"),
+        ({"spec": {"containers": ["main"]}}, r"spec.containers\[0\] must be a table, not 'main'"),
+        ({"spec": {"containers": [{"env": {"A": "1"}}]}}, r"spec.containers\[0\].env must be a list, not {'A': '1'}"),
+        ({"spec": {"containers": [{"resources": {"limits": 1}}]}}, "resources.limits must be a table, not 1"),
+        ({"spec": {"nodeSelector": "disk=ssd"}}, "spec.nodeSelector must be a table, not 'disk=ssd'"),
+    ],
+)
+def test_a_template_of_another_shape_is_refused_by_its_path(template, message):
+    with pytest.raises(hpo.ConfigurationError, match=f"launcher 'k8s': template: .*{message}"):
+        K8sLauncher(K8sOptions(image="i:1", template=template))
+
+
+def test_a_template_may_leave_things_empty():
+    """As YAML has it where nothing follows a name."""
+    template = {"metadata": None, "spec": {"containers": [{"name": "main", "env": None}], "volumes": None}}
+    assert K8sLauncher(K8sOptions(image="i:1", template=template)).preview(EVALUATION)
 
 
 # The same options everywhere, and what a dry run prints
@@ -251,7 +293,7 @@ def dry_run(*words: str) -> str:
 
 def documents(text: str) -> list[dict]:
     """Manifests without what each study has for itself."""
-    study_id = re.search(r"hpo-core/study: (\S+)", text)[1]
+    study_id = re.search(r"hpo-core/study: \W?(\w+)", text)[1]
     text = re.sub(r"/\S*/STUDY", "STUDY", text.replace(study_id, "ID"))
     return [found for found in yaml.safe_load_all(text) if found is not None]
 

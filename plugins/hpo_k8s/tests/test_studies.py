@@ -283,6 +283,8 @@ def test_deleting_the_studys_object_deletes_all(fake, driver):
         ({"launcher_options": {"memory": "1 GB"}}, "memory='1 GB' is no quantity of Kubernetes"),
         ({"launcher_options": {"claims": {"data": "data"}}}, "must be the absolute path"),
         ({"launcher_options": {"secrets": {"A": "b"}}}, "must be SECRET/KEY"),
+        ({"launcher_options": {"tolerations": [5]}}, "tolerations: 5 is no table and no text"),
+        ({"launcher_options": {"deadline_s": float("inf")}}, "'deadline_s' must be <= 2147483647: inf"),
         ({"launcher_options": {"template": {"containers": []}}}, "fields of a pod stand below 'spec'"),
         ({"launcher_options": {"template": "missing.yaml"}}, "cannot read missing.yaml"),
     ],

@@ -40,7 +40,7 @@ _SETTLES_WITHIN_S = 3.0
 _LAST_WORDS_S = 5.0
 """How long the log of what we ended is asked for while nobody answers."""
 _PODLESS_S = 3.0
-"""How long a Job may have no pod before the reason is asked for; and how often it is."""
+"""How long a Job may lack pods before the reason is asked for; and how often it is."""
 _REFUSED_S = 30.0
 """How long pods of a Job may be refused for another reason than a quota."""
 _QUOTA_AGAIN_S = 300.0
@@ -153,10 +153,11 @@ class Clerk:
     def _notice(self, text: str) -> None:
         self._post(AllocationNotice(text))
 
-    def _notice_once(self, text: str) -> None:
+    def _notice_once(self, text: str, detail: str = "") -> None:
+        """The same text once, whatever the detail; that has a name in it which is another one each time."""
         if text not in self._told:
             self._told.add(text)
-            self._notice(text)
+            self._notice(text + detail)
 
     def _add(self, evaluation: Evaluation) -> Work:
         key = evaluation.key
@@ -283,9 +284,8 @@ class Clerk:
             self._wait_for(work, pods)
 
     def _verdict(self, work: Work, pods: Sequence[Pod]) -> Verdict:
-        limit, options = work.evaluation.memory_limit_bytes, self._options
-        words = f"{limit / 2**20:.4g} MiB" if limit else str(options.memory_limit or options.memory)
-        found = verdict(pods, words)
+        limit = work.evaluation.memory_limit_bytes
+        found = verdict(pods, f"{limit / 2**20:.4g} MiB" if limit else "")
         if found.failure is Failure.NODE_LOST:
             self._requests.lost()
         self._proven = self._proven or (found.failure is None and found.exit_code not in (126, 127))
@@ -310,6 +310,8 @@ class Clerk:
     def _log_is_done(self, work: Work, fault: Exception | None) -> None:
         if fault is not None:
             self._notice(f"a fault of hpo-k8s, please report it: the log of {work.name} is cut: {fault!r}")
+        if work.follower is not None and work.follower.cut and work.grace_s is None:
+            self._notice(f"a pod of {work.name} is gone before its log was read to the end: output is lost")
         work.log_done = True
         if work.verdict is not None:
             self._finish(work)
@@ -365,17 +367,19 @@ class Clerk:
                     why = pod.disrupted_by or "deleted"
                     words = f"pod {pod.name} was given up with its node {pod.node}: {why}"
                     self._decide(work, Verdict(failure=Failure.NODE_LOST, message=words))
-        if not pods and now_s - max(work.looked_s, work.created_s or now_s) >= _PODLESS_S:
+        if len(pods) < work.width and now_s - max(work.looked_s, work.created_s or now_s) >= _PODLESS_S:
             work.looked_s = now_s
             self._ask(work, partial(self._requests.why_no_pod, work.name), self._looked)
 
     def _looked(self, work: Work, answer: tuple[bool, Sequence[str]]) -> None:
-        """Why a Job has no pod."""
+        """Why a Job has fewer pods than it needs."""
         there, messages = answer
-        if work.verdict is not None or work.grace_s is not None or work.pods:
+        if work.verdict is not None or work.grace_s is not None or len(work.pods) >= work.width:
             return
         now_s = time.monotonic()
         if not there:
+            if work.pods:
+                return  # They go with it, and each says how.
             words = f"job {work.name} was deleted by somebody else"
             self._requests.lost()
             self._decide(work, Verdict(failure=Failure.NODE_LOST, message=words))
@@ -386,17 +390,20 @@ class Clerk:
             if now_s - work.refused_s >= _REFUSED_S:
                 self._give_up(work, f"the pods of job {work.name} are refused: {messages[-1]}")
         elif now_s - (work.created_s or now_s) >= self._options.pending_timeout_s:
-            self._give_up(work, f"job {work.name} was given no pod (pending_timeout_s)")
+            count = f"{len(work.pods)} of its {work.width} pods" if work.pods else "no pod"
+            self._give_up(work, f"job {work.name} was given {count} (pending_timeout_s)")
 
     def _short_of_quota(self, work: Work, message: str) -> None:
         """There is no room for it: others go first, or it waits."""
         words = f"a quota of namespace {self._client.namespace} has no room for more pods"
-        self._notice_once(f"{words}, fewer run at a time: {message}")
+        self._notice_once(f"{words}, fewer run at a time: ", message)
         slots = [slot.node for slot in work.evaluation.slots]
         if self._manager is not None and self._manager.withdraw(slots, words):
             self._withdrawn_s = time.monotonic()
             return
-        others = any(pod.started and not pod.over for one in self._works.values() for pod in one.pods.values())
+        others = any(
+            pod.started and not pod.over for one in self._works.values() if one is not work for pod in one.pods.values()
+        )
         work.refused_s = None if others else work.refused_s or time.monotonic()
         if work.refused_s is not None and time.monotonic() - work.refused_s >= self._options.pending_timeout_s:
             timeout_s = self._options.pending_timeout_s

@@ -86,6 +86,7 @@ class Connection:
 
     def _load(self) -> str:
         """Read the configuration, again after a refusal; gives the namespace that it names."""
+        import yaml  # type: ignore[import-untyped]
         from kubernetes import client, config
         from kubernetes.config.config_exception import ConfigException
         from kubernetes.config.incluster_config import InClusterConfigLoader
@@ -105,7 +106,7 @@ class Connection:
                 contexts, current = config.list_kube_config_contexts(path)  # type: ignore[no-untyped-call]
                 chosen = [one for one in contexts if one["name"] == context] or [current]
                 named = chosen[0]["context"].get("namespace", "")
-        except (ConfigException, OSError, ValueError, TypeError, KeyError) as error:
+        except (ConfigException, OSError, ValueError, TypeError, KeyError, yaml.YAMLError) as error:
             raise ConfigurationError(
                 f"no way to a Kubernetes cluster was found: {error}; give kubeconfig and context in launcher_options, "
                 "set KUBECONFIG, or run inside the cluster"
@@ -140,7 +141,10 @@ class Connection:
                 raise
         with self._loading:
             if self._settings is settings:
-                self._load()
+                try:
+                    self._load()
+                except ConfigurationError as error:
+                    raise ApiError(f"fresh credentials can't be read: {error}") from error
         return self._once(method, path, query, body, read_s)
 
     def _once(

@@ -103,12 +103,16 @@ class Follower:
         over: set once the pod's container has ended.
         stop: set when nobody wants the log any more.
         patience_s: how long a server that is away is waited for once the container has ended.
+
+    Attributes:
+        cut: whether the pod was gone before its log was read to the end.
     """
 
     def __init__(
         self, client: Client, pod: str, feed: Feed, over: threading.Event, stop: threading.Event, patience_s: float
     ) -> None:
         self.patience_s = patience_s
+        self.cut = False
         self._client, self._pod, self._feed, self._over, self._stop = client, pod, feed, over, stop
         self._path = client.path("pods", pod, "log")
         self._following: Stream | None = None
@@ -139,6 +143,7 @@ class Follower:
                 return
             except ApiError as error:
                 if error.status == 404:
+                    self.cut = not followed
                     return
                 followed = False
                 patience_s = _REFUSED_S if error.status else self.patience_s

@@ -40,6 +40,8 @@ def _tolerations(value: Iterable[Any] | str) -> tuple[dict[str, Any], ...]:
         if isinstance(one, Mapping):
             found.append(dict(one))
             continue
+        if not isinstance(one, str):
+            raise ConfigurationError(f"launcher 'k8s': tolerations: {one!r} is no table and no text")
         taint, _, effect = one.partition(":")
         key, sign, wanted = taint.partition("=")
         toleration = {"key": key, "operator": "Equal" if sign else "Exists"}
@@ -73,6 +75,11 @@ def _absolute(instance: object, attribute: attrs.Attribute[Any], value: Mapping[
             raise ConfigurationError(
                 f"launcher 'k8s': claims: {claim}={path!r} must be the absolute path at which pods mount the claim"
             )
+
+
+def _between(least_s: int) -> Any:
+    """Seconds that Kubernetes takes: it counts them in 32 bits, and knows no infinity."""
+    return validators.and_(validators.ge(least_s), validators.le(2**31 - 1))
 
 
 @frozen(kw_only=True)
@@ -132,14 +139,38 @@ class K8sOptions:
     pull_policy: str = field(default="", validator=validators.in_(_PULL))
     pull_secrets: tuple[str, ...] | str = field(default=(), converter=_words)
     template: dict[str, Any] | str = ""
-    pending_timeout_s: float = field(default=600.0, validator=validators.ge(0))
-    image_timeout_s: float = field(default=60.0, validator=validators.ge(0))
-    lost_timeout_s: float = field(default=60.0, validator=validators.ge(0))
-    deadline_s: float = field(default=7 * 86400.0, validator=validators.ge(1))
-    keep_s: float = field(default=86400.0, validator=validators.ge(60))
+    pending_timeout_s: float = field(default=600.0, validator=_between(0))
+    image_timeout_s: float = field(default=60.0, validator=_between(0))
+    lost_timeout_s: float = field(default=60.0, validator=_between(0))
+    deadline_s: float = field(default=7 * 86400.0, validator=_between(1))
+    keep_s: float = field(default=86400.0, validator=_between(60))
     followers: int = field(default=32, validator=validators.ge(1))
-    watch_s: float = field(default=60.0, validator=validators.ge(1))
-    patience_s: float = field(default=900.0, validator=validators.ge(0))
+    watch_s: float = field(default=60.0, validator=_between(1))
+    patience_s: float = field(default=900.0, validator=_between(0))
+
+
+_CONTAINER: dict[str, Any] = {"env": [{}], "volumeMounts": [{}], "resources": {"requests": {}, "limits": {}}}
+_POD: dict[str, Any] = {
+    "metadata": {"labels": {}},
+    "spec": {
+        **{"containers": [_CONTAINER], "initContainers": [{}], "volumes": [{}]},
+        **{"tolerations": [{}], "imagePullSecrets": [{}], "nodeSelector": {}},
+    },
+}
+"""Tables and lists of a template that we add to; all else is for the server to check."""
+
+
+def _check_shape(given: Any, wanted: Any, path: str) -> None:
+    if not isinstance(given, type(wanted)):
+        kind = "a list" if isinstance(wanted, list) else "a table"
+        raise ConfigurationError(f"launcher 'k8s': template: {path} must be {kind}, not {given!r}")
+    if isinstance(wanted, list):
+        for place, one in enumerate(given if wanted else ()):
+            _check_shape(one, wanted[0], f"{path}[{place}]")
+    else:
+        for key, part in wanted.items():
+            if given.get(key) is not None:
+                _check_shape(given[key], part, f"{path}.{key}".lstrip("."))
 
 
 def template_of(options: K8sOptions) -> dict[str, Any]:
@@ -160,6 +191,7 @@ def template_of(options: K8sOptions) -> dict[str, Any]:
     given = given or {}
     if not isinstance(given, dict) or not isinstance(given.get("spec", {}), dict):
         raise ConfigurationError("launcher 'k8s': template must be a pod's description: a table with 'spec'")
+    _check_shape(given, _POD, "")
     extra = set(given) - {"apiVersion", "kind", "metadata", "spec"}
     if extra:
         raise ConfigurationError(

@@ -65,6 +65,7 @@ class Pod:
         own_reason, own_message: of the pod as a whole.
         disruption, disrupted_by: why it has to go, and in whose words.
         unschedulable: the scheduler's words, where it found no node.
+        memory_limit: of our container, whoever set it; empty: none.
     """
 
     name: str
@@ -87,6 +88,7 @@ class Pod:
     disruption: str = ""
     disrupted_by: str = ""
     unschedulable: str = ""
+    memory_limit: str = ""
 
     @property
     def over(self) -> bool:
@@ -143,7 +145,13 @@ def read(pod: Object, evaluation_label: str) -> Pod:
         unschedulable=scheduled.get("message", "no node fits")
         if scheduled.get("status") == "False" and scheduled.get("reason") == "Unschedulable"
         else "",
+        memory_limit=_memory_limit((pod.get("spec") or {}).get("containers") or ()),
     )
+
+
+def _memory_limit(containers: Sequence[Object]) -> str:
+    limits = [(one.get("resources") or {}).get("limits") or {} for one in containers if one["name"] == CONTAINER]
+    return str(limits[0].get("memory", "")) if limits else ""
 
 
 def _is_done(state: Object) -> bool:
@@ -162,12 +170,12 @@ def _unprepared(before: Sequence[Object]) -> str:
     return ""
 
 
-def verdict(pods: Sequence[Pod], memory_limit: str) -> Verdict:
+def verdict(pods: Sequence[Pod], memory_limit: str = "") -> Verdict:
     """What an evaluation comes to whose pods are over, ended by nobody of us.
 
     Args:
         pods: all of them; where there are several, that of index 0 speaks unless another failed first.
-        memory_limit: of one pod, for people.
+        memory_limit: of one pod, for people; empty: as the pod has it.
     """
     pods = sorted(pods, key=_index)
     failed = [pod for pod in pods if not (pod.ended and pod.exit_code == 0 and pod.reason != "OOMKilled")]
@@ -196,10 +204,11 @@ def _verdict(pod: Pod, memory_limit: str) -> Verdict:
             message=f"what it needs could not be made ready in pod {pod.name}: {pod.unprepared}",
         )
     if pod.reason == "OOMKilled":
+        limit = memory_limit or pod.memory_limit or "its node has"
         return Verdict(
             exit_code=pod.exit_code,
             failure=Failure.MEMORY_LIMIT,
-            message=f"out of memory: a process of pod {pod.name} held more than {memory_limit or 'its node has'}",
+            message=f"out of memory: a process of pod {pod.name} held more than {limit}",
         )
     if pod.reason in CANNOT_START:
         return Verdict(

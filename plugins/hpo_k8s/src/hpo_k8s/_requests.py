@@ -253,6 +253,8 @@ class Requests:
 
     def _explain(self, error: ApiError) -> str:
         where = f"namespace '{self._client.namespace}'"
+        if error.status == 403 and "exceeded quota" in str(error):
+            return f"a quota of {where} has no room for what a study needs beside its Jobs: {error}"
         if error.status in (401, 403):
             return f"the cluster refuses: {error}; what has to be allowed is in the Role in hpo-k8s's README{rules()}"
         if error.status == 404:

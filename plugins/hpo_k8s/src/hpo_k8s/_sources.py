@@ -64,6 +64,11 @@ def pack(folder: str, run_path: str) -> Sources:
     found, total = list[tuple[str, bytes, bool]](), 0
     try:
         for path, place, facts in _below(folder, os.path.realpath(run_path)):
+            if path.startswith("..") or path.encode(errors="replace").decode() != path:
+                raise ConfigurationError(
+                    f"src_path={folder!r} holds {path!r}, a name that a ConfigMap can't have: rename or remove it, or "
+                    "put the sources on a claim (launcher_options: claims) or into workload_image"
+                )
             total += facts.st_size + len(path.encode()) + _PER_FILE
             if total > LIMIT_BYTES:
                 raise ConfigurationError(

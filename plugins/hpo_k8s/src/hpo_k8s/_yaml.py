@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -18,12 +19,17 @@ def as_yaml(manifests: Iterable[Object], about: str) -> str:
     return f"---\n# {about}\n" + "---\n".join(documents)
 
 
+_READ_DIFFERENTLY = re.compile(r"[-+]?\.?[0-9].*|[yYnN]|.*[\x85\u2028\u2029].*", re.DOTALL)
+"""Text that is a number, a truth or several lines to some readers of YAML, and not to others."""
+
+
 class _Dumper(yaml.SafeDumper):  # type: ignore[misc]
     """Shows scripts line by line."""
 
 
 def _text(dumper: _Dumper, text: str) -> Any:
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+    style = '"' if _READ_DIFFERENTLY.fullmatch(text) else "|" if "\n" in text else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 
 _Dumper.add_representer(str, _text)
