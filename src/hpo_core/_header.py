@@ -150,6 +150,8 @@ def strategy_class(strategy: str | type[Strategy]) -> type[Strategy]:
 
 
 def _strategy(strategy: type[Strategy], given: Mapping[str, Any]) -> dict[str, Any]:
+    if not isinstance(given, Mapping):
+        raise ConfigurationError(f"strategy_options={given!r} must be a dict, such as {{'grid_size': 3}}")
     options = build_options(strategy.Options, given, f"strategy '{strategy.name}'")
     return {"name": strategy.name, "options": options_to_json(options)}
 

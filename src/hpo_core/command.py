@@ -44,6 +44,11 @@ _VARIABLES = {name: f"HPO_{name.upper()}" for name in PLACEHOLDERS}
 _PLACEHOLDER = re.compile("@(" + "|".join(PLACEHOLDERS) + r")(?![A-Za-z0-9_])")
 
 
+def uses(command: str, placeholder: str) -> bool:
+    """Whether a command holds this one of the `PLACEHOLDERS`."""
+    return any(match[1] == placeholder for match in _PLACEHOLDER.finditer(command))
+
+
 @frozen
 class CommandLine:
     """A command line that is ready to run.

@@ -12,6 +12,7 @@ from attrs import define, field
 
 from hpo_core._backend import Backend
 from hpo_core._words import did_you_mean, seconds, size_bytes
+from hpo_core.command import uses
 from hpo_core.exceptions import ConfigurationError
 from hpo_core.metrics import MetricSpec
 
@@ -32,6 +33,15 @@ def _text(instance: object, attribute: attrs.Attribute[Any], value: object) -> N
         raise ConfigurationError(f"Evaluator: {attribute.name}={value!r} must be text")
     if "\0" in value:
         raise ConfigurationError(f"Evaluator: {attribute.name} holds a NUL character, which no command can")
+
+
+def _inside(instance: object, attribute: attrs.Attribute[Any], value: str) -> None:
+    _text(instance, attribute, value)
+    if os.path.normpath(value).split(os.sep)[0] == os.pardir:
+        raise ConfigurationError(
+            f"Evaluator: checkpoint={value!r} leads out of the trial's own directory, so that all trials would share "
+            "it; write a name such as 'ckpt', or an absolute path below which each trial gets a directory"
+        )
 
 
 def _command(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
@@ -129,7 +139,8 @@ class Evaluator:
         src_path: sources, copied into each evaluation's workspace; empty: everything runs where the driver runs.
         run_path: where workspaces are made, one per evaluation; only with `src_path`.
         metric: a dict of metric names and weights, or one text that stands before the number.
-        checkpoint: checkpoint directory per workspace; empty: none.
+        checkpoint: checkpoint directory per workspace: a name within it, or an absolute path below which each trial has
+            one; empty: none.
         checkpoint_budget: most bytes of all checkpoints that a strategy continues, or text such as ``50G``; those that
             are needed no more are deleted as far as that takes, the oldest first. None: they are deleted at once.
         nodes: nodes to allocate; 0 and 1 mean one.
@@ -169,7 +180,7 @@ class Evaluator:
     src_path: str = field(default="", converter=_path, validator=_text)
     run_path: str = field(default="run", converter=_path, validator=_text)
     metric: Any = field(factory=lambda: {"FoM": 1.0})
-    checkpoint: str = field(default="", converter=_path, validator=_text)
+    checkpoint: str = field(default="", converter=_path, validator=_inside)
     checkpoint_budget: int | str | None = field(default=None, validator=_size_or_none)
     nodes: int = field(default=0, validator=_whole)
     nodes_per_eval: int = field(default=0, validator=_whole)
@@ -218,6 +229,12 @@ class Evaluator:
             warnings.warn(
                 f"run_path={self.run_path!r} is ignored without src_path: "
                 "all evaluations run in the current working directory",
+                stacklevel=4,
+            )
+        if not self.checkpoint and uses(self.cmd, "checkpoint"):
+            warnings.warn(
+                "@checkpoint stays as it is in the command: there are no checkpoints; "
+                "checkpoint='ckpt' gives each trial a directory for it",
                 stacklevel=4,
             )
 
@@ -290,7 +307,7 @@ class Evaluator:
         loaded with an evaluator given anew.
         """
         given = {item.name: getattr(self, item.name) for item in attrs.fields(Evaluator) if item.init}
-        default = Evaluator(self.cmd)
+        default = Evaluator("true")
         differing = {name: value for name, value in given.items() if name == "cmd" or value != getattr(default, name)}
         return {name: _recordable(value) for name, value in differing.items()}
 

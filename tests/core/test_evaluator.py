@@ -95,6 +95,23 @@ def test_durations_and_sizes(arguments, name, seconds):
     assert getattr(hpo.Evaluator("train", **arguments), name) == seconds
 
 
+@pytest.mark.parametrize("checkpoint", ["..", "../saved", "a/../..", "../../saved"])
+def test_a_checkpoint_outside_of_its_trials_directory_is_refused(checkpoint):
+    """Trials would share it, and whoever deletes one's would delete everybody's."""
+    with pytest.raises(hpo.ConfigurationError, match=r"checkpoint='.*' leads out of .* absolute path"):
+        hpo.Evaluator("train @checkpoint", checkpoint=checkpoint)
+    assert hpo.Evaluator("train @checkpoint", checkpoint="a/../b").checkpoint == "a/../b"
+
+
+def test_a_checkpoint_that_is_named_but_not_set_is_warned_of():
+    with pytest.warns(UserWarning, match=r"@checkpoint stays as it is.*checkpoint='ckpt'"):
+        hpo.Evaluator("train --weights=@checkpoint/model")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        hpo.Evaluator("train --weights=@checkpoints me@checkpoint.org", checkpoint="ckpt")
+        hpo.Evaluator("train --weights=@checkpoints")
+
+
 def test_paths_may_be_paths():
     evaluator = hpo.Evaluator("train", src_path=Path("a") / "b", run_path=Path("c"), checkpoint=Path("d"))
     assert (evaluator.src_path, evaluator.run_path, evaluator.checkpoint) == ("a/b", "c", "d")

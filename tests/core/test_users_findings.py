@@ -119,6 +119,24 @@ def test_a_program_that_has_run_before_may_exit_with_a_shells_codes(tmp_path: Pa
         assert (result.failure, result.exit_code) == (hpo.Failure.EXIT_CODE, 127)
 
 
+def test_a_budget_below_what_is_done_is_not_doubled_to_less(tmp_path: Path) -> None:
+    """The end of a search proposes a number of trials that gives some."""
+    directory = str(tmp_path / "s")
+
+    def run(*words: str) -> str:
+        return subprocess.run([sys.executable, "-m", "hpo_core", *words], capture_output=True, text=True).stdout
+
+    run("run", "-q", "-d", directory, "--trials", "7", "--param", "--x=0.0:1.0", "--", "echo FoM: 1; :")
+    assert f"More trials: hpo resume {directory} --trials 14" in run("resume", "-q", directory, "--trials", "3")
+
+
+@pytest.mark.parametrize("options", [["num_demes"], "grid_size=3"])
+def test_options_that_are_no_dict_are_told_by_name(tmp_path: Path, options: object) -> None:
+    params = hpo.Params([["--x", 0.5, (0.0, 1.0)]])
+    with pytest.raises(hpo.ConfigurationError, match=r"strategy_options=.* must be a dict, such as"):
+        hpo.Study(params, strategy="grid", strategy_options=options, directory=tmp_path / "s")  # type: ignore[arg-type]
+
+
 def test_status_says_how_to_go_on_after_the_time_is_over(tmp_path: Path) -> None:
     directory = str(tmp_path / "s")
 

@@ -174,8 +174,9 @@ def test_with_a_budget_what_is_not_needed_goes_oldest_first(make: Make, program:
 def test_a_budget_that_does_not_do_stops_the_study_and_loses_nothing(make: Make, program: Callable[[str], str]) -> None:
     big = COUNTS + "\nopen(path + '.big', 'wb').write(bytes(100_000 * (count + 1)))\n"
     study = make(program(big), checkpoint_budget="250K")
-    with pytest.raises(StudyStopped, match=r"still needed hold 293 KiB, and checkpoint_budget is 250 KiB"):
+    with pytest.raises(StudyStopped, match=r"still needed hold 293 KiB, and checkpoint_budget is 250 KiB") as told:
         study.optimize()
+    assert "hpo run --resume-if-exists" in str(told.value)
     assert foms(study)[:3] == [-1, -2, -3]
     assert study.trials[3].state is State.RUNNING
     study.close()

@@ -340,13 +340,14 @@ print(optimizer.best_fom)
 
 
 def test_without_checkpoint_the_word_stays(place):
-    place.execute(
-        """
+    with pytest.warns(UserWarning, match="@checkpoint stays as it is"):
+        place.execute(
+            """
 import hpo_core as hpo
 hpo.RandomOptimizer(hpo.Evaluator('COMMAND @checkpoint', checkpoint=''), num_iters=1).optimize(
     hpo.Params([['-a', 1, (0, 2)]]))
 """
-    )
+        )
     assert place.argvs == [["@checkpoint", "-a=1"]]
 
 

@@ -87,7 +87,15 @@ def test_wrong_arguments(arguments, message):
 
 
 @pytest.mark.parametrize(
-    "arguments", [{"pop_size": 0}, {"num_demes": "four"}, {"mutation_rate": 2}, {"gens_per_epoch": 0}]
+    "arguments",
+    [
+        {"pop_size": 0},
+        {"num_demes": "four"},
+        {"mutation_rate": 2},
+        {"gens_per_epoch": 0},
+        {"mul_mutation_bounds": None},
+        {"add_mutation_bounds": 0.1},
+    ],
 )
 def test_wrong_values_are_refused_before_anything_runs(place, arguments):
     with pytest.raises(hpo.ConfigurationError, match=next(iter(arguments))):

@@ -85,7 +85,7 @@ def _nothing_found(study: Study) -> list[str]:
 def _how_to_go_on(study: Study, directory: str) -> list[str]:
     reason, total = study.stop_reason, study.budget.n_trials
     if reason is StopReason.TRIALS and total:
-        return [f"More trials: hpo resume {directory} --trials {2 * total}"]
+        return [f"More trials: hpo resume {directory} --trials {2 * max(total, len(study.trials))}"]
     if reason in (None, StopReason.INTERRUPTED, StopReason.ALLOCATION):
         return [f"Go on: hpo resume {directory}"]
     return []

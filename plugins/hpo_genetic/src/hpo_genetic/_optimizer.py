@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -64,7 +65,8 @@ class GeneticOptimizer(_Optimizer):
 
     def __init__(self, evaluator: Evaluator | None = None, **arguments: Any) -> None:
         for name in ("mul_mutation_bounds", "add_mutation_bounds"):
-            arguments[name] = list(arguments.get(name, self._options[name]))
+            given = arguments.get(name, self._options[name])
+            arguments[name] = list(given) if isinstance(given, Iterable) else given
         super().__init__(evaluator, **arguments)
 
     def _n_trials(self) -> int | None:
