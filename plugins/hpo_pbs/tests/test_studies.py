@@ -257,12 +257,16 @@ def test_commands_that_hang_are_given_up(cluster):
     cluster.nothing_is_left()
 
 
-def test_a_qsub_that_hangs_after_it_got_through(cluster):
-    """Its job is found by name, and taken: there is no second one."""
+@pytest.mark.parametrize("arguments", ["", "-N mine"])
+def test_a_qsub_that_hangs_after_it_got_through(cluster, arguments):
+    """Its job is found by name, and taken: there is no second one, and another of that name is left alone."""
+    cluster.control("as", cluster.user, "-N", "mine", "-h", "--", "/bin/true")
     cluster.write("qsub", f"{cluster.real('qsub')} > /dev/null; sleep 60")
-    study, _ = cluster.study("echo FoM: 1; :", 3, nodes=2, options={"command_timeout": 1})
+    study, _ = cluster.study("echo FoM: 1; :", 3, nodes=2, alloc_args=arguments, options={"command_timeout": 1})
     assert len(study.trials) == 3
-    assert cluster.state("2.pbs-server") == ""
+    assert cluster.state("3.pbs-server") == ""
+    assert cluster.state("1.pbs-server") == "H"
+    cluster.run("qdel 1")
     cluster.nothing_is_left()
 
 
@@ -278,13 +282,14 @@ def test_a_job_whose_qsub_never_answered_is_given_back(cluster):
     cluster.nothing_is_left()
 
 
-def test_a_job_whose_qsub_never_answered_is_given_back_by_the_guard(cluster):
+@pytest.mark.parametrize("name", ["", "mine"])
+def test_a_job_whose_qsub_never_answered_is_given_back_by_the_guard(cluster, name):
     """Driver and qsub are killed: the job is known by its name and its folder, and another of that name is left."""
     cluster.set(queue_s=3600)
     cluster.write("qsub", f"{cluster.real('qsub')} > /dev/null; touch {cluster.home}/done; exec sleep 60")
-    driver = cluster.driver("echo FoM: 1; :", 3, nodes=2)
+    driver = cluster.driver("echo FoM: 1; :", 3, nodes=2, alloc_args=name and f"-N {name}")
     cluster.wait_for((cluster.home / "done").exists)
-    cluster.control("as", cluster.user, "-N", f"hpo-{driver.study_id()}", "-h", "--", "/bin/true")
+    cluster.control("as", cluster.user, "-N", name or f"hpo-{driver.study_id()}", "-h", "--", "/bin/true")
     driver.kill()
     for pid in [int(line.partition(":")[0]) for line in cluster.left() if line.endswith(": sleep 60 ")]:
         os.kill(pid, signal.SIGKILL)
@@ -349,12 +354,15 @@ def test_a_driver_is_killed_while_its_job_waits(cluster):
 
 
 def test_a_driver_is_killed_while_qsub_runs(cluster):
-    """The job that comes all the same is deleted."""
-    cluster.write("qsub", f"touch {cluster.home}/began; sleep 1.5; {cluster.real('qsub')}")
+    """The job that comes all the same is deleted, and no other whose number a site prints behind its id."""
+    cluster.control("as", cluster.user, "-N", "other", "-h", "--", "/bin/true")
+    cluster.write("qsub", f"touch {cluster.home}/began; sleep 1.5; {cluster.real('qsub')}; echo Jobs left: 1")
     driver = cluster.driver("echo FoM: 1", 4, nodes=2)
     cluster.wait_for((cluster.home / "began").exists)
     driver.kill()
-    cluster.wait_for(lambda: cluster.state("1.pbs-server") == "F")
+    cluster.wait_for(lambda: cluster.state("2.pbs-server") == "F")
+    assert cluster.state("1.pbs-server") == "H"
+    cluster.run("qdel 1")
     cluster.nothing_is_left()
 
 
@@ -386,6 +394,23 @@ def test_what_an_earlier_driver_left_in_the_queue_is_deleted(cluster):
     said = again.end()
     assert f"ended what an earlier driver left: job 1.pbs-server (hpo-{again.study_id()})" in said
     assert cluster.jobs() == ["2.pbs-server"], "another user's job is left alone"
+
+
+def test_a_server_that_is_away_when_a_study_goes_on(cluster):
+    """It is waited for before anybody says what is left."""
+    command = "echo FoM: 1; [ -e go ] || sleep 60; :"
+    driver = cluster.driver(command, 4, nodes=2)
+    cluster.wait_for(lambda: cluster.asleep() >= 2, pause_s=0.1)
+    cluster.is_down(True)
+    cluster.kill_guards()
+    driver.kill()
+    (cluster.home / "go").touch()
+    waker = subprocess.Popen(["sh", "-c", f"sleep 2; rm {cluster.folder}/down"])
+    said = cluster.driver(command, 4, nodes=2).end()
+    waker.wait()
+    assert "ended what an earlier driver left: job 1.pbs-server" in said
+    assert said.count("finished: ") == 4
+    cluster.nothing_is_left()
 
 
 def test_a_guard_that_is_killed_comes_again(cluster):

@@ -165,7 +165,7 @@ class PbsManager(WorkloadManager):
             "qdel": client.program("qdel"),
             "force": dialect.force,
             "qselect": [client.program(qselect), *selects],
-            "name": "" if "-N" in self._arguments.options else self._request.name,
+            "name": self._arguments.name or self._request.name,
             "gone": sorted(dialect.answer.gone_codes),
         }
         return json.dumps(settings)
