@@ -541,6 +541,18 @@ def test_a_driver_inside_a_job_is_killed(cluster, number):
     cluster.nothing_is_left()
 
 
+@pytest.mark.parametrize("history", [True, False])
+def test_a_folder_that_the_nodes_do_not_see(cluster, history):
+    """It is named, and no other allocation is tried."""
+    cluster.set(history=history)
+    cluster.write("qsub", f'for word; do :; done; rm "$word"; {cluster.real("qsub")}')
+    study, _ = cluster.study("echo FoM: 1; :", 2, options={"renewals": 2})
+    assert f"see {cluster.home}/.hpo-pbs/.hpo-" in study.stop_detail
+    assert "The option shared_dir names a folder that they see" in study.stop_detail
+    assert cluster.state("2.pbs-server") == ""
+    cluster.nothing_is_left()
+
+
 def test_it_is_found_by_itself(cluster):
     found = get(hpo.WorkloadManager, "pbs").detect()
     assert found == "qstat: pbs_version = 23.06.06"

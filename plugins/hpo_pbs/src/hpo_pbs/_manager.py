@@ -382,7 +382,7 @@ class PbsManager(WorkloadManager):
         verdict = judge(
             job if job.state else None,
             self.job,
-            begun=self._begun,
+            begun=self._begun or bool(self._folder.read("answers")),
             output=self._folder.read("output"),
             time_was_up=self._ends_at is not None and self._clerk.now() > self._ends_at - _NEAR_THE_LIMIT_S,
             folder=str(self._folder.path),
