@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import hpo_core as hpo
+from hpo_core.cli import main
 from hpo_core.registry import get
 
 SPACE = [["--x", 0.5, (0.0, 1.0)]]
@@ -243,6 +244,22 @@ def test_a_server_that_is_away_when_all_is_given_back(cluster, monkeypatch):
     with pytest.warns(UserWarning, match=r"does not say that job 1\.pbs-server is over: a process in the background"):
         cluster.study(f"touch {cluster.folder}/down; echo FoM: 1; :", 1)
     assert cluster.jobs() == ["1.pbs-server"]
+    cluster.is_down(False)
+    cluster.nothing_is_left()
+
+
+@pytest.mark.filterwarnings("always::UserWarning")
+def test_the_command_line_says_so_in_one_line(cluster, monkeypatch, capsys):
+    monkeypatch.setattr("hpo_pbs._manager._SILENCE_S", 0.5)
+    words = ["run", "--param", "--x=0.5:1.0", "--trials", "1", "--workload-manager", "pbs"]
+    words += ["--set", "launcher_options.address=127.0.0.1", "--", f"touch {cluster.folder}/down; echo FoM: 1; :"]
+    with pytest.raises(SystemExit) as end:
+        main(words)
+    said = capsys.readouterr()
+    assert end.value.code == 0
+    assert "Trials: 1 done" in said.out
+    (line,) = [line for line in said.err.splitlines() if "does not say that job" in line]
+    assert line.startswith("hpo: warning: PBS does not say that job 1.pbs-server is over: a process in the background")
     cluster.is_down(False)
     cluster.nothing_is_left()
 
