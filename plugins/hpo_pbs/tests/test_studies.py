@@ -175,6 +175,16 @@ def test_a_dry_run_shows_qsub_and_runs_nothing(cluster):
     assert not (cluster.home / ".hpo-pbs").exists()
 
 
+def test_a_dry_run_inside_a_job_asks_for_nothing_unless_that_is_over(cluster, monkeypatch):
+    request = hpo.AllocationRequest(nodes=2, name="hpo-x")
+    monkeypatch.setenv("PBS_NODEFILE", "/dev/null")
+    monkeypatch.setenv("PBS_JOBID", cluster.run("qsub -h -- /bin/true").stdout.strip())
+    manager = get(hpo.WorkloadManager, "pbs")()
+    assert manager.preview(request) == ""
+    cluster.run("qdel 1")
+    assert manager.preview(request).startswith("qsub -N hpo-x ")
+
+
 def test_the_users_arguments_win(cluster):
     _, watching = cluster.study(
         "echo FoM: 1; sleep 0.2; :", 4, nodes=4, alloc_args="-l select=2:ncpus=2 -l walltime=1:00:00 -N mine -A x"

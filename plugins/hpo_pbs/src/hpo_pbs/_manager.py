@@ -18,7 +18,7 @@ from hpo_core.clusters import Clerk, Guard, Looks, Standing, lay_out, share_out,
 from hpo_core.events import EventLoop, Timer
 from hpo_pbs import _guard, _leftovers
 from hpo_pbs._answers import Job
-from hpo_pbs._around import Script, around, job_around
+from hpo_pbs._around import Script, job_around
 from hpo_pbs._client import Client, environment
 from hpo_pbs._folder import JobFolder, make_base
 from hpo_pbs._options import PbsOptions
@@ -106,7 +106,7 @@ class PbsManager(WorkloadManager):
         arguments = split_arguments(request.args)
         self._client.find()  # else it is as OpenPBS would be asked
         asked = read_arguments(arguments, self._client.dialect)
-        if around():
+        if job_around(self._client, lambda text: None) is not None:
             return ""
         folder = self._shared / f".{request.name}"
         return shlex.join(words_for(self._client.dialect, request, asked, self.options, folder))
