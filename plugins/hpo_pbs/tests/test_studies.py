@@ -97,6 +97,11 @@ def test_nodes_are_reached_by_ssh(cluster, attaches):
     cluster.nothing_is_left()
 
 
+def test_a_folder_of_an_odd_name_is_reached_by_ssh(cluster):
+    options = {"starter": "ssh", "shared_dir": f"{cluster.home}/a b'c $x"}
+    assert len(cluster.study("echo FoM: 1; :", 2, options=options)[0].trials) == 2
+
+
 def test_a_site_that_refuses_ssh(cluster):
     """What ssh said is in the reason."""
     cluster.set(ssh="alice@node01: Permission denied (publickey,password).")
