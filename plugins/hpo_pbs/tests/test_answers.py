@@ -332,6 +332,9 @@ def test_a_script_that_was_never_heard_of():
     assert "do its nodes see /shared/x?" in said.text
     assert "cannot open" in said.text
     assert not said.again
+    said = verdict(None, begun=False)
+    assert "it was deleted, or its nodes don't see /shared/x. The option shared_dir" in said.text
+    assert not said.again
 
 
 @pytest.mark.parametrize(

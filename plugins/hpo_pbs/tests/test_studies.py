@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import hpo_core as hpo
+from hpo_core.cli import main
 from hpo_core.registry import get
 
 SPACE = [["--x", 0.5, (0.0, 1.0)]]
@@ -96,6 +97,11 @@ def test_nodes_are_reached_by_ssh(cluster, attaches):
     cluster.nothing_is_left()
 
 
+def test_a_folder_of_an_odd_name_is_reached_by_ssh(cluster):
+    options = {"starter": "ssh", "shared_dir": f"{cluster.home}/a b'c $x"}
+    assert len(cluster.study("echo FoM: 1; :", 2, options=options)[0].trials) == 2
+
+
 def test_a_site_that_refuses_ssh(cluster):
     """What ssh said is in the reason."""
     cluster.set(ssh="alice@node01: Permission denied (publickey,password).")
@@ -174,6 +180,16 @@ def test_a_dry_run_shows_qsub_and_runs_nothing(cluster):
     assert not (cluster.home / ".hpo-pbs").exists()
 
 
+def test_a_dry_run_inside_a_job_asks_for_nothing_unless_that_is_over(cluster, monkeypatch):
+    request = hpo.AllocationRequest(nodes=2, name="hpo-x")
+    monkeypatch.setenv("PBS_NODEFILE", "/dev/null")
+    monkeypatch.setenv("PBS_JOBID", cluster.run("qsub -h -- /bin/true").stdout.strip())
+    manager = get(hpo.WorkloadManager, "pbs")()
+    assert manager.preview(request) == ""
+    cluster.run("qdel 1")
+    assert manager.preview(request).startswith("qsub -N hpo-x ")
+
+
 def test_the_users_arguments_win(cluster):
     _, watching = cluster.study(
         "echo FoM: 1; sleep 0.2; :", 4, nodes=4, alloc_args="-l select=2:ncpus=2 -l walltime=1:00:00 -N mine -A x"
@@ -247,6 +263,22 @@ def test_a_server_that_is_away_when_all_is_given_back(cluster, monkeypatch):
     cluster.nothing_is_left()
 
 
+@pytest.mark.filterwarnings("always::UserWarning")
+def test_the_command_line_says_so_in_one_line(cluster, monkeypatch, capsys):
+    monkeypatch.setattr("hpo_pbs._manager._SILENCE_S", 0.5)
+    words = ["run", "--param", "--x=0.5:1.0", "--trials", "1", "--workload-manager", "pbs"]
+    words += ["--set", "launcher_options.address=127.0.0.1", "--", f"touch {cluster.folder}/down; echo FoM: 1; :"]
+    with pytest.raises(SystemExit) as end:
+        main(words)
+    said = capsys.readouterr()
+    assert end.value.code == 0
+    assert "Trials: 1 done" in said.out
+    (line,) = [line for line in said.err.splitlines() if "does not say that job" in line]
+    assert line.startswith("hpo: warning: PBS does not say that job 1.pbs-server is over: a process in the background")
+    cluster.is_down(False)
+    cluster.nothing_is_left()
+
+
 def test_commands_that_hang_are_given_up(cluster):
     driver = cluster.driver("sleep 0.5; echo FoM: 1; :", 8, nodes=2, options={"command_timeout": 1})
     cluster.wait_for(lambda: driver.said("finished") >= 1)
@@ -257,12 +289,16 @@ def test_commands_that_hang_are_given_up(cluster):
     cluster.nothing_is_left()
 
 
-def test_a_qsub_that_hangs_after_it_got_through(cluster):
-    """Its job is found by name, and taken: there is no second one."""
+@pytest.mark.parametrize("arguments", ["", "-N mine"])
+def test_a_qsub_that_hangs_after_it_got_through(cluster, arguments):
+    """Its job is found by name, and taken: there is no second one, and another of that name is left alone."""
+    cluster.control("as", cluster.user, "-N", "mine", "-h", "--", "/bin/true")
     cluster.write("qsub", f"{cluster.real('qsub')} > /dev/null; sleep 60")
-    study, _ = cluster.study("echo FoM: 1; :", 3, nodes=2, options={"command_timeout": 1})
+    study, _ = cluster.study("echo FoM: 1; :", 3, nodes=2, alloc_args=arguments, options={"command_timeout": 1})
     assert len(study.trials) == 3
-    assert cluster.state("2.pbs-server") == ""
+    assert cluster.state("3.pbs-server") == ""
+    assert cluster.state("1.pbs-server") == "H"
+    cluster.run("qdel 1")
     cluster.nothing_is_left()
 
 
@@ -278,13 +314,14 @@ def test_a_job_whose_qsub_never_answered_is_given_back(cluster):
     cluster.nothing_is_left()
 
 
-def test_a_job_whose_qsub_never_answered_is_given_back_by_the_guard(cluster):
+@pytest.mark.parametrize("name", ["", "mine"])
+def test_a_job_whose_qsub_never_answered_is_given_back_by_the_guard(cluster, name):
     """Driver and qsub are killed: the job is known by its name and its folder, and another of that name is left."""
     cluster.set(queue_s=3600)
     cluster.write("qsub", f"{cluster.real('qsub')} > /dev/null; touch {cluster.home}/done; exec sleep 60")
-    driver = cluster.driver("echo FoM: 1; :", 3, nodes=2)
+    driver = cluster.driver("echo FoM: 1; :", 3, nodes=2, alloc_args=name and f"-N {name}")
     cluster.wait_for((cluster.home / "done").exists)
-    cluster.control("as", cluster.user, "-N", f"hpo-{driver.study_id()}", "-h", "--", "/bin/true")
+    cluster.control("as", cluster.user, "-N", name or f"hpo-{driver.study_id()}", "-h", "--", "/bin/true")
     driver.kill()
     for pid in [int(line.partition(":")[0]) for line in cluster.left() if line.endswith(": sleep 60 ")]:
         os.kill(pid, signal.SIGKILL)
@@ -349,12 +386,15 @@ def test_a_driver_is_killed_while_its_job_waits(cluster):
 
 
 def test_a_driver_is_killed_while_qsub_runs(cluster):
-    """The job that comes all the same is deleted."""
-    cluster.write("qsub", f"touch {cluster.home}/began; sleep 1.5; {cluster.real('qsub')}")
+    """The job that comes all the same is deleted, and no other whose number a site prints behind its id."""
+    cluster.control("as", cluster.user, "-N", "other", "-h", "--", "/bin/true")
+    cluster.write("qsub", f"touch {cluster.home}/began; sleep 1.5; {cluster.real('qsub')}; echo Jobs left: 1")
     driver = cluster.driver("echo FoM: 1", 4, nodes=2)
     cluster.wait_for((cluster.home / "began").exists)
     driver.kill()
-    cluster.wait_for(lambda: cluster.state("1.pbs-server") == "F")
+    cluster.wait_for(lambda: cluster.state("2.pbs-server") == "F")
+    assert cluster.state("1.pbs-server") == "H"
+    cluster.run("qdel 1")
     cluster.nothing_is_left()
 
 
@@ -386,6 +426,23 @@ def test_what_an_earlier_driver_left_in_the_queue_is_deleted(cluster):
     said = again.end()
     assert f"ended what an earlier driver left: job 1.pbs-server (hpo-{again.study_id()})" in said
     assert cluster.jobs() == ["2.pbs-server"], "another user's job is left alone"
+
+
+def test_a_server_that_is_away_when_a_study_goes_on(cluster):
+    """It is waited for before anybody says what is left."""
+    command = "echo FoM: 1; [ -e go ] || sleep 60; :"
+    driver = cluster.driver(command, 4, nodes=2)
+    cluster.wait_for(lambda: cluster.asleep() >= 2, pause_s=0.1)
+    cluster.is_down(True)
+    cluster.kill_guards()
+    driver.kill()
+    (cluster.home / "go").touch()
+    waker = subprocess.Popen(["sh", "-c", f"sleep 2; rm {cluster.folder}/down"])
+    said = cluster.driver(command, 4, nodes=2).end()
+    waker.wait()
+    assert "ended what an earlier driver left: job 1.pbs-server" in said
+    assert said.count("finished: ") == 4
+    cluster.nothing_is_left()
 
 
 def test_a_guard_that_is_killed_comes_again(cluster):
@@ -513,6 +570,18 @@ def test_a_driver_inside_a_job_is_killed(cluster, number):
     assert cluster.jobs() == ["1.pbs-server"]
     assert not cluster.calls("qdel")
     (cluster.home / "stop").touch()
+    cluster.nothing_is_left()
+
+
+@pytest.mark.parametrize("history", [True, False])
+def test_a_folder_that_the_nodes_do_not_see(cluster, history):
+    """It is named, and no other allocation is tried."""
+    cluster.set(history=history)
+    cluster.write("qsub", f'for word; do :; done; rm "$word"; {cluster.real("qsub")}')
+    study, _ = cluster.study("echo FoM: 1; :", 2, options={"renewals": 2})
+    assert f"see {cluster.home}/.hpo-pbs/.hpo-" in study.stop_detail
+    assert "The option shared_dir names a folder that they see" in study.stop_detail
+    assert cluster.state("2.pbs-server") == ""
     cluster.nothing_is_left()
 
 

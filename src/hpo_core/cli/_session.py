@@ -48,11 +48,21 @@ def finish(study: Study) -> int:
         if fault is not None:
             click.echo(f"hpo: {with_command(str(fault), study.directory)}", err=True)
         click.echo("\n".join(report(study)))
+        _give_back(study)
     if fault is not None:
         return FAULT
     if study.stop_reason is StopReason.INTERRUPTED:
         return INTERRUPTED
     return 0 if study.best_trial is not None else FAULT
+
+
+def _give_back(study: Study) -> None:
+    """End the allocation now, as long as warnings are shown in one line; what fails there changes no result."""
+    try:
+        if study.evaluator is not None:
+            study.evaluator.close()
+    except HpoError as error:
+        click.echo(f"hpo: {error}", err=True)
 
 
 def report(study: Study) -> list[str]:

@@ -111,6 +111,13 @@ class Client(Runner):
         """Ids of this user's jobs of a name that are not over."""
         return self.call(self.selection(name), timeout_s)
 
+    def shows(self, job: str, text: str) -> bool | None:
+        """Whether a text stands in what PBS says of a job; None: no answer."""
+        answer = self.call(("qstat", "-f", job))
+        if answer.code != 0 and not answer.gone:
+            return None
+        return text in answer.out.replace("\n\t", "")
+
     def selection(self, name: str) -> tuple[str, ...]:
         """The command that asks for this user's jobs of a name that are not over; the name is its last word."""
         return self.dialect.select(pwd.getpwuid(os.getuid()).pw_name, name)

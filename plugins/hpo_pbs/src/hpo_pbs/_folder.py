@@ -52,7 +52,13 @@ class JobFolder:
         self.path = base / f"{number}-{secrets.token_hex(2)}"
         self._heard = 0
         self._orders = 0
-        settings = {"folder": self.path, "bin": bin_folder, "starter": starter, "patience": max(1, round(patience_s))}
+        settings = {
+            "folder": self.path,
+            "quoted": shlex.quote(str(self.path)),
+            "bin": bin_folder,
+            "starter": starter,
+            "patience": max(1, round(patience_s)),
+        }
         head = "".join(f"{name}={shlex.quote(str(value))}\n" for name, value in settings.items())
         try:
             self.path.mkdir(mode=0o700)

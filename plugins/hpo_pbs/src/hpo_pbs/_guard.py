@@ -4,8 +4,7 @@ It is made with SETTINGS, a JSON object:
 
     folder, beat_s                   every beat_s seconds FOLDER/heartbeat is changed
     qstat, qdel, force               commands, and what makes qdel end a job by force
-    qselect, name                    the command that lists jobs of a name that are not over, but for that name;
-                                     an empty name: what we ask for has no name of ours
+    qselect, name                    the command that lists jobs of a name that are not over, but for that name
     gone                             exit codes of qstat for jobs that are over or unknown
 
 It hears:
@@ -34,6 +33,12 @@ from hpo_core.clusters.guard import Leftovers, run, runs, send
 _QSUB_S = 120.0
 _FORCE_AFTER_S = 15.0
 _AGAIN_S = 5.0
+
+
+def read_id(text: str) -> str | None:
+    """As `hpo_pbs._answers.read_id`, which can't be imported here."""
+    found = [line.strip() for line in text.splitlines() if re.fullmatch(r"\s*\d+(\.[\w.-]+)?\s*", line)]
+    return next((line for line in reversed(found) if "." in line), found[-1] if found else None)
 
 
 class Left(Leftovers):
@@ -81,14 +86,14 @@ class Left(Leftovers):
             time.sleep(0.1)
         if self.submitted:
             try:
-                with open(self.submitted) as file:
-                    words = file.read().split()
+                with open(self.submitted, errors="replace") as file:
+                    job = read_id(file.read())
             except OSError:
-                words = []
-            if words and re.match(r"\d+(\.|$)", words[-1]):
-                self.jobs.add(words[-1])
+                job = None
+            if job is None:
+                self.searches = True
             else:
-                self.searches = bool(self.name)
+                self.jobs.add(job)
 
     def end(self) -> bool:
         searched = self.search()

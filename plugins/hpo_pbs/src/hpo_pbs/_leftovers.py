@@ -61,14 +61,22 @@ def clean(client: Client, study_id: str, shared: Path) -> tuple[str, ...]:
         AllocationError: PBS did not answer within a minute, or a job does not end; trying again may help.
     """
     name = f"hpo-{study_id}"
-    answer = client.named(name, _CLEAN_S)
+    answer = client.named(name)
+
+    def answered() -> bool:
+        nonlocal answer
+        if answer.silent:
+            answer = client.named(name)
+        return not answer.silent or client.aborted
+
+    repeat(answered, _CLEAN_S, _PAUSES_S)
     if answer.code != 0:
         raise AllocationError(
             f"nobody knows what an earlier driver of this study left, since PBS does not say: {answer.complaint}; "
             "try again when 'qselect' answers"
         )
     folders = list(shared.glob(f".{name}-*"))
-    noted = (read_id(file.read_text(errors="replace")) for folder in folders for file in folder.glob("*/submitted"))
+    noted = [_noted(file) for folder in folders for file in folder.glob("*/submitted")]
     named = answer.out.split()
     found = dict.fromkeys([*named, *(job for job in noted if job is not None)])
     ours = sequence(os.environ.get("PBS_JOBID", ""))
@@ -78,3 +86,11 @@ def clean(client: Client, study_id: str, shared: Path) -> tuple[str, ...]:
     for folder in folders:
         shutil.rmtree(folder, ignore_errors=True)
     return tuple(f"job {job} ({name})" for job in left)
+
+
+def _noted(submitted: Path) -> str | None:
+    """The id in what a qsub said; None where there is none, or an earlier driver's guard has just removed it."""
+    try:
+        return read_id(submitted.read_text(errors="replace"))
+    except OSError:
+        return None

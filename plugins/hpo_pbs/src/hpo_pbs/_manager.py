@@ -18,7 +18,7 @@ from hpo_core.clusters import Clerk, Guard, Looks, Standing, lay_out, share_out,
 from hpo_core.events import EventLoop, Timer
 from hpo_pbs import _guard, _leftovers
 from hpo_pbs._answers import Job
-from hpo_pbs._around import Script, around, job_around
+from hpo_pbs._around import Script, job_around
 from hpo_pbs._client import Client, environment
 from hpo_pbs._folder import JobFolder, make_base
 from hpo_pbs._options import PbsOptions
@@ -106,7 +106,7 @@ class PbsManager(WorkloadManager):
         arguments = split_arguments(request.args)
         self._client.find()  # else it is as OpenPBS would be asked
         asked = read_arguments(arguments, self._client.dialect)
-        if around():
+        if job_around(self._client, lambda text: None) is not None:
             return ""
         folder = self._shared / f".{request.name}"
         return shlex.join(words_for(self._client.dialect, request, asked, self.options, folder))
@@ -165,7 +165,7 @@ class PbsManager(WorkloadManager):
             "qdel": client.program("qdel"),
             "force": dialect.force,
             "qselect": [client.program(qselect), *selects],
-            "name": "" if "-N" in self._arguments.options else self._request.name,
+            "name": self._arguments.name or self._request.name,
             "gone": sorted(dialect.answer.gone_codes),
         }
         return json.dumps(settings)
@@ -382,7 +382,7 @@ class PbsManager(WorkloadManager):
         verdict = judge(
             job if job.state else None,
             self.job,
-            begun=self._begun,
+            begun=self._begun or bool(self._folder.read("answers")),
             output=self._folder.read("output"),
             time_was_up=self._ends_at is not None and self._clerk.now() > self._ends_at - _NEAR_THE_LIMIT_S,
             folder=str(self._folder.path),

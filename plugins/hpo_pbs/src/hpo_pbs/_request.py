@@ -27,18 +27,23 @@ class Arguments:
 
     Attributes:
         words: all of them.
-        options: those that are given, such as ``-N``.
+        options: those that are given, such as ``-q``, with their last values.
         resources: names that are given with ``-l``, with their values.
     """
 
     words: tuple[str, ...] = ()
-    options: frozenset[str] = frozenset()
+    options: dict[str, str] = field(factory=dict)
     resources: dict[str, str] = field(factory=dict)
 
     @property
     def walltime_s(self) -> float | None:
         """The time that they ask for, in seconds."""
         return read_duration(self.resources.get("walltime", ""))
+
+    @property
+    def name(self) -> str:
+        """The name that they give to the job; empty: none."""
+        return self.options.get("-N", "")
 
     @property
     def says_nodes(self) -> bool:
@@ -70,7 +75,7 @@ def read_arguments(words: Sequence[str], dialect: Dialect) -> Arguments:
             raise AllocationError("alloc_args: -W block=true can't be used, since qsub would wait for the job's end")
     parts = [part for option, value in found if option == "-l" for part in value.split(",")]
     resources = {name.strip(): value for name, _, value in (part.partition("=") for part in parts)}
-    return Arguments(tuple(words), frozenset(option for option, _ in found), resources)
+    return Arguments(tuple(words), dict(found), resources)
 
 
 def qsub_words(

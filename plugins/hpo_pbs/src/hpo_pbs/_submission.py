@@ -119,11 +119,18 @@ class Submission:
         return None
 
     def find(self) -> list[str] | None:
-        """The job that came of it all the same, by its name; None: PBS does not answer."""
-        if "-N" in self._arguments.options:
-            return []
-        answer = self._client.named(self._request.name)
-        return [job for job in answer.out.split() if job not in self._mine] if answer.code == 0 else None
+        """The job that came of it all the same, by its name; None: PBS does not answer.
+
+        A name that the user chose may be that of other jobs: ours has our folder in its words.
+        """
+        answer = self._client.named(self._arguments.name or self._request.name)
+        if answer.code != 0:
+            return None
+        found = [job for job in answer.out.split() if job not in self._mine]
+        if not self._arguments.name:
+            return found
+        shown = {job: self._client.shows(job, str(self._folder.path)) for job in found}
+        return None if None in shown.values() else [job for job, ours in shown.items() if ours]
 
     def wait_s(self) -> float:
         """Seconds until it is worth another try; ever more."""

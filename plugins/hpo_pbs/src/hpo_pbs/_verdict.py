@@ -81,6 +81,12 @@ def judge(
         return Verdict(f"the time of job {number} is over")
     if status in {*deleted, _TOLD_TO_END}:
         return Verdict(f"job {number} was deleted (exit status {status})", again=False)
+    if status is None and not begun:
+        return Verdict(
+            f"job {number} was over before its script was heard of, and the server does not say why: it was deleted, "
+            f"or its nodes don't see {folder}. The option shared_dir names a folder that they see" + _quoted(output),
+            again=False,
+        )
     if status is None:
         return Verdict(f"job {number} is over, and the server does not say why (it keeps no history of jobs)")
     if status < 0:

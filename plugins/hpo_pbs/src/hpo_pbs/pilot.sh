@@ -1,5 +1,5 @@
 # What runs on the first node of a job: it starts programs on the job's nodes, and ends when the driver has gone.
-# Before these lines stand the settings: folder, bin (where the driver found PBS), starter, patience (s).
+# Before these lines stand the settings: folder, quoted (for a shell), bin (where the driver found PBS), starter, patience (s).
 #
 # In its folder, which only this user may enter:
 #   ../heartbeat   a number that changes as long as the driver lives
@@ -30,7 +30,7 @@ start() {
         case $starter in
             pbsdsh) "$(find_program pbsdsh)" -n "$index" -- /bin/sh "$task" "$node" "$index" ;;
             pbs_tmrsh) "$(find_program pbs_tmrsh)" "$node" /bin/sh "$task" "$node" "$index" ;;
-            *) "$(find_program ssh)" -n -o BatchMode=yes "$node" "$attach /bin/sh '$task' '$node' $index" ;;
+            *) "$(find_program ssh)" -n -o BatchMode=yes "$node" "$attach /bin/sh $quoted/$number.task '$node' $index" ;;
         esac >"$number.$index.start" 2>&1 </dev/null &
     done
     wait
