@@ -4,8 +4,9 @@ import signal
 
 import pytest
 
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # A shell did that which started the tests in the background.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+for number, handler in {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}.items():
+    if signal.getsignal(number) is signal.SIG_IGN:  # nohup did that, or a shell that began this in the background.
+        signal.signal(number, handler)
 
 
 @pytest.hookimpl(optionalhook=True)

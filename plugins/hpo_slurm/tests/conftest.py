@@ -21,8 +21,10 @@ VARIABLES: dict[str, str] = {}
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol() -> Generator[None, object, object]:
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """Only the tests of this folder see the cluster, also where others are run by the same process."""
+    if Path(__file__).parent not in item.path.parents:  # This is called for all tests, wherever it stands.
+        return (yield)
     before = dict(os.environ)
     for name in [name for name in before if name.startswith("SLURM_")]:
         del os.environ[name]
