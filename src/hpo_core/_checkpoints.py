@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 Job = Callable[[], None]
 
 
-def workspace_of(evaluator: Evaluator, name: str) -> str:
-    """The directory in which an attempt of this name runs; empty where all run in the driver's."""
-    return os.path.join(os.path.abspath(evaluator.run_path), name) if evaluator.src_path else ""
+def workspace_of(evaluator: Evaluator, name: str, cwd: str = "") -> str:
+    """The directory in which an attempt of this name runs; empty where all run in the driver's, which is `cwd`."""
+    return os.path.join(os.path.abspath(os.path.join(cwd, evaluator.run_path)), name) if evaluator.src_path else ""
 
 
 def attempt_name(tag: str, attempt: int) -> str:
@@ -31,7 +31,7 @@ def attempt_name(tag: str, attempt: int) -> str:
     return tag if attempt == 1 else f"{tag}.{attempt}"
 
 
-def checkpoint_of(evaluator: Evaluator, directory: Path, study_id: str, name: str) -> str:
+def checkpoint_of(evaluator: Evaluator, directory: Path, study_id: str, name: str, cwd: str = "") -> str:
     """The checkpoint directory of an attempt of this name.
 
     In its workspace; without one below the study's directory; or below ``Evaluator.checkpoint`` where that is an
@@ -39,7 +39,7 @@ def checkpoint_of(evaluator: Evaluator, directory: Path, study_id: str, name: st
     """
     if os.path.isabs(evaluator.checkpoint):
         return os.path.join(os.path.normpath(evaluator.checkpoint), study_id, name)
-    home = workspace_of(evaluator, name) or os.path.join(os.path.abspath(directory), "checkpoints", name)
+    home = workspace_of(evaluator, name, cwd) or os.path.join(os.path.abspath(directory), "checkpoints", name)
     return os.path.normpath(os.path.join(home, evaluator.checkpoint))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -52,6 +53,7 @@ def make_header(
         "format": FORMAT,
         "id": secrets.token_hex(4),
         "name": name,
+        "cwd": os.getcwd(),
         "hpo_core": own_version("0"),
         "strategy": _strategy(strategy, strategy_options),
         "seed": _seed(seed),

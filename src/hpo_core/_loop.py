@@ -455,7 +455,7 @@ class Loop:
 
     def _preparation(self, running: Running) -> Callable[[], None] | None:
         """What makes the files that an evaluation finds, if any."""
-        if not (self._keeps_all or self._evaluator.checkpoint):
+        if not (self._evaluator.src_path or self._evaluator.checkpoint):
             return None
         evaluation = running.evaluation
         here = not self._makes_files
@@ -469,7 +469,7 @@ class Loop:
                 _workspace.prepare(Path(self._evaluator.src_path), workspace, self._study_id)
             if checkpoint is not None:
                 checkpoint()
-            if self._keeps_all:
+            if self._evaluator.src_path:
                 _workspace.write_script(running.script, evaluation)
 
         return make_ready
@@ -662,7 +662,7 @@ class Loop:
         try:
             for file in (running.stdout, running.stderr):
                 file.close(keep=failed)
-            if failed and not self._keeps_all:
+            if failed and not self._evaluator.src_path:
                 _workspace.write_script(running.script, running.evaluation)
         except OSError as error:
             self._observers.notice(f"the output of trial {running.trial.number} could not be kept: {error}")

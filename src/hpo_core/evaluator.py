@@ -167,8 +167,8 @@ class Evaluator:
             None: no limit.
         grace: seconds between TERM and KILL when an evaluation is ended.
         stop_wait: seconds that running evaluations may go on after an orderly stop.
-        keep_output: ``failed`` keeps whole output files of failures only, ``all`` of every evaluation;
-            with `src_path` all are kept.
+        keep_output: ``failed`` keeps whole output files of failures only, and a script that does it again; ``all``
+            keeps the output of every evaluation; with `src_path` all are kept.
         max_output: most bytes kept of each output file; None: no limit.
         metric_options, manager_options, launcher_options: options of those plugins, by their keys.
 

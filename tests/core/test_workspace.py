@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import hpo_core as hpo
+from hpo_core._view import StudyView
 
 SHOW = """\
 #!/bin/sh
@@ -198,6 +199,14 @@ def test_a_workspace_that_cannot_be_made_stops_the_study_with_the_reason(search,
         search("./show", src_path="source")
 
 
+def test_the_script_of_a_workspace_can_be_had_from_anywhere(search, source, tmp_path_factory, monkeypatch):
+    search("./show", src_path="source", study={"n_trials": 2})
+    script = Path("run/point2/.hpo/command.sh").read_text()
+    directory = Path("study").absolute()
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+    assert StudyView(directory).script(2) == script
+
+
 def test_a_failure_without_src_path_keeps_its_output(search, program):
     program("fail", "#!/bin/sh\necho some; echo words >&2; exit 3\n")
     search("./fail", study={"n_trials": 1})
@@ -211,7 +220,8 @@ def test_a_failure_without_src_path_keeps_its_output(search, program):
 @pytest.mark.parametrize(("keep", "kept"), [("failed", False), ("all", True)])
 def test_output_of_successes_is_kept_on_demand(search, keep, kept):
     search("./value", keep_output=keep, study={"n_trials": 1})
-    assert Path("study/output/1.1.out").exists() == kept
+    output = Path("study/output")
+    assert sorted(path.name for path in output.glob("*")) == ["1.1.out"] * kept
 
 
 def test_checkpoints_without_workspaces_lie_in_the_study(search, program):
