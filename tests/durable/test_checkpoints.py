@@ -17,6 +17,7 @@ import continuing
 import hpo_core as hpo
 from continuing import Chain, Wanderer
 from hpo_core import ConfigurationError, Failure, State, StudyStopped, _trees
+from hpo_core.cli._session import report
 from hpo_core.journal import read
 from hpo_core.registry import added
 
@@ -177,6 +178,7 @@ def test_a_budget_that_does_not_do_stops_the_study_and_loses_nothing(make: Make,
     with pytest.raises(StudyStopped, match=r"still needed hold 293 KiB, and checkpoint_budget is 250 KiB") as told:
         study.optimize()
     assert "hpo run --resume-if-exists" in str(told.value)
+    assert "hpo resume" not in "".join(report(study)), "that can't help: it goes on with what was recorded"
     assert foms(study)[:3] == [-1, -2, -3]
     assert study.trials[3].state is State.RUNNING
     study.close()
