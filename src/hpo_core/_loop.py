@@ -262,7 +262,8 @@ class Loop:
         if self._work_left() and self._nodes_end_too_soon():
             self._renewing = self._backend.renew()
             if not self._renewing:
-                took = f"nine of ten took up to {duration(self._lifetimes.expected_s)}"
+                took_s = self._lifetimes.expected_s
+                took = f"nine of ten took up to {duration(took_s)}" if took_s else "none has ended in time"
                 self._end_study(StopReason.ALLOCATION, f"the allocation ends too soon for another evaluation ({took})")
                 return True
         if self._pool.capacity and self._work_left():

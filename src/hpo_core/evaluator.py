@@ -83,7 +83,9 @@ def _time_or_zero(value: float | str | None) -> float | str:
 
 
 def _path(value: str | os.PathLike[str] | None) -> str:
-    return "" if value is None else os.fspath(value)
+    if value is None:
+        return ""
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
 def _launcher_name(value: str) -> str:
@@ -100,9 +102,13 @@ def _minutes(instance: object, attribute: attrs.Attribute[Any], value: object) -
     seconds(value, f"Evaluator: {attribute.name}")
 
 
+def _seconds(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    seconds(value, f"Evaluator: {attribute.name}", plain=1.0)
+
+
 def _seconds_or_none(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
     if value is not None:
-        seconds(value, f"Evaluator: {attribute.name}", plain=1.0)
+        _seconds(instance, attribute, value)
 
 
 def _size_or_none(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
@@ -196,15 +202,15 @@ class Evaluator:
     flag: dict[str, str] = field(factory=dict, converter=_dict, validator=_known_flags)
     verbose: bool = field(default=False, validator=_truth)
     num_retries: int = field(default=0, validator=_whole)
-    retry_delay: float | str = field(default=0.0, validator=_seconds_or_none)
+    retry_delay: float | str = field(default=0.0, validator=_seconds)
     urika_args: str = field(default="", converter=_or_empty, validator=_text)
     metric_parser: str = field(default="text", validator=_text)
     metric_rule: str = field(default="last", validator=_text)
     maximize: bool = field(default=False, validator=_truth)
     eval_timeout: float | str | None = field(default=None, validator=_seconds_or_none)
     memory_limit: int | str | None = field(default=None, validator=_size_or_none)
-    grace: float | str = field(default=5.0, validator=_seconds_or_none)
-    stop_wait: float | str = field(default=10.0, validator=_seconds_or_none)
+    grace: float | str = field(default=5.0, validator=_seconds)
+    stop_wait: float | str = field(default=10.0, validator=_seconds)
     keep_output: str = field(default="failed", validator=_keeps)
     max_output: int | str | None = field(default=None, validator=_size_or_none)
     metric_options: dict[str, Any] = field(factory=dict, converter=_dict)
