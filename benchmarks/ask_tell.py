@@ -259,7 +259,7 @@ def bytes_per_trial(name: str, most: int) -> float:
     grown = resident() - before
     for _ in made:
         pass
-    return grown / (most // 2)
+    return max(grown, 0) / (most // 2)
 
 
 def apart(call: Callable[..., float], *arguments: Any) -> float:

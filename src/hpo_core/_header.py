@@ -20,6 +20,7 @@ from hpo_core.exceptions import ConfigurationError, JournalError, StudyChangedEr
 from hpo_core.interfaces import Outlook, Strategy
 from hpo_core.journal import FORMAT, SYNC_POLICIES, read
 from hpo_core.space import Params
+from hpo_core.space._domains import is_unicode
 
 
 def make_header(
@@ -44,6 +45,8 @@ def make_header(
         raise ConfigurationError(
             f"sync={sync!r} must be one of {', '.join(map(repr, SYNC_POLICIES))}{did_you_mean(sync, SYNC_POLICIES)}"
         )
+    if not is_unicode(name):
+        raise ConfigurationError(f"name={name!r} is no UTF-8, and could not be recorded")
     if maximize is None:
         maximize = evaluator is not None and evaluator.maximize
     elif evaluator is not None and maximize != evaluator.maximize:

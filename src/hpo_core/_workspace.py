@@ -91,7 +91,7 @@ def make_checkpoint(directory: str) -> None:
 
 def write_script(path: str, evaluation: Evaluation) -> None:
     """Write the script of an evaluation to a file that can be run."""
-    with open(fresh_file(path, 0o700), "w") as file:
+    with open(fresh_file(path, 0o700), "w", encoding="utf-8", errors="surrogateescape") as file:
         file.write(script(evaluation))
 
 

@@ -15,6 +15,7 @@ from hpo_core._words import did_you_mean, seconds, size_bytes
 from hpo_core.command import uses
 from hpo_core.exceptions import ConfigurationError
 from hpo_core.metrics import MetricSpec
+from hpo_core.space._domains import is_unicode
 
 FLAG_KEYS = ("nodes_per_evaluation", "fidelity")
 """What `Evaluator(flag=...)` can pass to the program."""
@@ -33,6 +34,8 @@ def _text(instance: object, attribute: attrs.Attribute[Any], value: object) -> N
         raise ConfigurationError(f"Evaluator: {attribute.name}={value!r} must be text")
     if "\0" in value:
         raise ConfigurationError(f"Evaluator: {attribute.name} holds a NUL character, which no command can")
+    if not is_unicode(value):
+        raise ConfigurationError(f"Evaluator: {attribute.name}={value!r} is no UTF-8, and could not be recorded")
 
 
 def _inside(instance: object, attribute: attrs.Attribute[Any], value: str) -> None:

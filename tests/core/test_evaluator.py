@@ -21,6 +21,7 @@ from hpo_core.testing.plugins import registered
         ({"cmd": 7}, "cmd=7 must be text"),
         ({"cmd": ["python", "t.py"]}, "must be text"),
         ({"cmd": "a\0b"}, "NUL"),
+        ({"cmd": "train caf\udce9.py"}, r"cmd='train caf\\udce9.py' is no UTF-8"),
         ({"nodes": -1}, "nodes=-1 must be a whole number, 0 or more"),
         ({"nodes": 1.5}, "nodes=1.5 must be a whole number"),
         ({"nodes": True}, "nodes=True must be a whole number"),

@@ -217,6 +217,22 @@ def test_a_failure_without_src_path_keeps_its_output(search, program):
     assert (again.returncode, again.stdout) == (3, "some\n")
 
 
+def test_a_directory_whose_name_is_no_utf8_does(here, monkeypatch):
+    os.mkdir(b"caf\xe9")
+    monkeypatch.chdir(b"caf\xe9")
+    with (
+        hpo.Evaluator("echo some; exit 3", workload_manager="local") as evaluator,
+        pytest.warns(UserWarning, match="no trial has a result"),
+        hpo.Study(hpo.Params([["--x", 1.0, (0.0, 9.0)]]), evaluator, n_trials=1, directory="study") as study,
+    ):
+        study.optimize()
+        script = Path("study/output/1.1.sh").absolute()
+    with hpo.Study.load("study") as loaded:
+        assert os.fsencode(loaded.cwd) == os.getcwdb()
+    again = subprocess.run([script], cwd="/", capture_output=True, text=True)
+    assert (again.returncode, again.stdout) == (3, "some\n")
+
+
 @pytest.mark.parametrize(("keep", "kept"), [("failed", False), ("all", True)])
 def test_output_of_successes_is_kept_on_demand(search, keep, kept):
     search("./value", keep_output=keep, study={"n_trials": 1})
