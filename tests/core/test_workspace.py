@@ -220,13 +220,14 @@ def test_a_failure_without_src_path_keeps_its_output(search, program):
 def test_a_directory_whose_name_is_no_utf8_does(here, monkeypatch):
     os.mkdir(b"caf\xe9")
     monkeypatch.chdir(b"caf\xe9")
+    evaluator = hpo.Evaluator("echo some; exit 3", workload_manager="local")
     with (
-        hpo.Evaluator("echo some; exit 3", workload_manager="local") as evaluator,
-        pytest.warns(UserWarning, match="no trial has a result"),
+        evaluator,
         hpo.Study(hpo.Params([["--x", 1.0, (0.0, 9.0)]]), evaluator, n_trials=1, directory="study") as study,
     ):
-        study.optimize()
-        script = Path("study/output/1.1.sh").absolute()
+        with pytest.warns(UserWarning, match="no trial has a result"):
+            study.optimize()
+    script = Path("study/output/1.1.sh").absolute()
     with hpo.Study.load("study") as loaded:
         assert os.fsencode(loaded.cwd) == os.getcwdb()
     again = subprocess.run([script], cwd="/", capture_output=True, text=True)
