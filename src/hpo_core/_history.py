@@ -15,7 +15,8 @@ _STATES = tuple(State)
 _USABLE = (_STATES.index(State.DONE), _STATES.index(State.STOPPED))
 _FAILURES = (None, *Failure)
 _ORIGINS = ("strategy", "baseline", "enqueued", "inserted")
-_RARE = ("parent", "fidelity", "nodes")
+_RARE = ("tag", "parent", "fidelity", "nodes", "info")
+"""What few trials have, by the keys of their record."""
 _NAN = math.nan
 _ROOM = 1024
 
@@ -96,21 +97,26 @@ class History(Sequence[TrialRecord]):
 
     def add(self, trial: Trial, offset: int) -> None:
         """Add a trial that runs; its number must be the next one; `offset`: of its record, -1 where it has none."""
-        values = trial.values
+        get, append = trial.values.get, self._values.append
         for flag, code in self._codes:
-            value: Any = values.get(flag, _NAN)
-            self._values.append(value if code is None or value != value else code(value))
+            value: Any = get(flag, _NAN)
+            append(value if code is None or value != value else code(value))
         i = self._length
         if i == len(self._state):
             self._make_room()
         self._length = i + 1
         if trial.origin != "strategy":
             self._origin[i] = _ORIGINS.index(trial.origin)
-        rare = _rare(trial)
-        if rare and offset >= 0:
+        if (
+            trial.tag == f"point{trial.number}"
+            and not trial.info
+            and trial.parent is trial.fidelity is trial.nodes is None
+        ):
+            return
+        if offset >= 0:
             self._asked[i] = offset
-        elif rare:
-            self._unwritten[trial.number] = rare
+        else:
+            self._unwritten[trial.number] = {name: getattr(trial, name) for name in _RARE}
 
     def last_durations(self, count: int) -> list[float]:
         """Run times in seconds of the trials that finished last, in order of finishing."""
@@ -154,15 +160,13 @@ class History(Sequence[TrialRecord]):
         """What was asked; what is not in the columns is read from the journal."""
         i = number - 1
         values = self.values(number)
-        rare = self._details(self._asked[i]) if self._asked[i] >= 0 else self._unwritten.get(number, {})
+        record = self._details(self._asked[i]) if self._asked[i] >= 0 else self._unwritten.get(number, {})
         return Trial(
             number=number,
             values=values,
             arguments=self.arguments(values),
-            tag=rare.get("tag") or f"point{number}",
             origin=_ORIGINS[self._origin[i]],
-            info=rare.get("info", {}),
-            **{name: rare.get(name) for name in _RARE},
+            **{"tag": f"point{number}", **{name: record[name] for name in _RARE if name in record}},
         )
 
     def result(self, number: int) -> Result:
@@ -253,13 +257,3 @@ class History(Sequence[TrialRecord]):
         for column in self.arrays().values():
             read(column)
         self._length = len(self._state)
-
-
-def _rare(trial: Trial) -> dict[str, Any]:
-    """What few trials have, by the keys of their record."""
-    found = {name: value for name in _RARE if (value := getattr(trial, name)) is not None}
-    if trial.tag != f"point{trial.number}":
-        found["tag"] = trial.tag
-    if trial.info:
-        found["info"] = trial.info
-    return found

@@ -217,16 +217,15 @@ def test_a_failure_without_src_path_keeps_its_output(search, program):
     assert (again.returncode, again.stdout) == (3, "some\n")
 
 
+@pytest.mark.filterwarnings("ignore:no trial has a result")
 def test_a_directory_whose_name_is_no_utf8_does(here, monkeypatch):
     os.mkdir(b"caf\xe9")
     monkeypatch.chdir(b"caf\xe9")
-    evaluator = hpo.Evaluator("echo some; exit 3", workload_manager="local")
     with (
-        evaluator,
+        hpo.Evaluator("echo some; exit 3", workload_manager="local") as evaluator,
         hpo.Study(hpo.Params([["--x", 1.0, (0.0, 9.0)]]), evaluator, n_trials=1, directory="study") as study,
     ):
-        with pytest.warns(UserWarning, match="no trial has a result"):
-            study.optimize()
+        study.optimize()
     script = Path("study/output/1.1.sh").absolute()
     with hpo.Study.load("study") as loaded:
         assert os.fsencode(loaded.cwd) == os.getcwdb()
