@@ -477,6 +477,8 @@ class Loop:
 
     def _prepared(self, running: Running, trouble: HpoError | None) -> None:
         """The files of an evaluation were copied."""
+        while self._checkpoints.notes:
+            self._observers.notice(self._checkpoints.notes.pop())
         if self._running.get(running.evaluation.key) is not running or running.cause is not None:
             return
         if self._stop is not None or self._fault:

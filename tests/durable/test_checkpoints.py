@@ -105,6 +105,26 @@ print("FoM: 1")
     assert held(study) == {"point1"}, "the failed trial's is deleted, the one that may be continued again is not"
 
 
+def test_a_checkpoint_that_is_left_empty_is_said_once(make: Make, program: Callable[[str], str]) -> None:
+    """The command may read the variable, so that only what it leaves shows whether it knows of checkpoints."""
+    told: list[str] = []
+
+    class Listener(hpo.Observer):
+        name = "listener"
+
+        def notice(self, text: str) -> None:
+            told.append(text)
+
+    make(program("print('FoM: 1')"), study={"n_trials": 4, "observers": [Listener()]}).optimize()
+    assert [text for text in told if "checkpoint" in text] == [
+        "trial 2 continues trial 1, which left its checkpoint empty, so it begins anew: the command should write its "
+        "state below @checkpoint (the variable HPO_CHECKPOINT), and read it there"
+    ]
+    told.clear()
+    make(program(COUNTS), study={"n_trials": 4, "observers": [Listener()]}).optimize()
+    assert not [text for text in told if "checkpoint" in text]
+
+
 def test_each_attempt_begins_from_the_parents(make: Make, program: Callable[[str], str]) -> None:
     """What a failed attempt has left in its directory is not gone on with."""
     fails = COUNTS + "\nif count == 1 and os.environ['HPO_ATTEMPT'] != '3': sys.exit(1)\n"
