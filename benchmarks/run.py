@@ -1,7 +1,7 @@
 """All benchmarks by one command: tables with versions on the screen, everything as JSON in a file.
 
-python benchmarks/run.py                  # all parts, about two and a half hours
-python benchmarks/run.py --quick          # the same parts, less of each: about ten minutes
+python benchmarks/run.py                  # all parts, about two hours
+python benchmarks/run.py --quick          # the same parts, less of each: about five minutes
 python benchmarks/run.py --parts start,ask_tell
 
 Other libraries are installed in an environment of their own (``.venv-peers``), which is made when it is not there. One
