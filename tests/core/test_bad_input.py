@@ -120,7 +120,7 @@ def test_a_program_that_closes_its_output_and_goes_on(search, program):
     study = search("./closes", study={"n_trials": 1})
     assert study.best_fom == 3
     assert Path("done").exists()
-    assert study.trials[0].result.duration_s >= 0.3
+    assert study.trials[0].result.duration_s > 0.2, "until its end, not until its output ended"
 
 
 def test_a_program_that_deletes_its_workspace(search, program):
