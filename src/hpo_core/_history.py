@@ -47,7 +47,9 @@ class History(Sequence[TrialRecord]):
         self._state, self._failure, self._origin = array("b"), array("b"), array("b")
         self._attempts, self._exit_code, self._steps = array("H"), array("i"), array("I")
         self._asked, self._finished = array("q"), array("q")
-        """Where the journal has what is rare of a trial, and its result."""
+        """Where the journal has what was asked, and the result; -1 where it has none."""
+        self._rare = array("b")
+        """Whether what was asked has more than columns hold."""
         self._nodes = array("I")
         self._length = 0
         """Trials; the columns below are longer, so that room for many is made at once."""
@@ -61,7 +63,7 @@ class History(Sequence[TrialRecord]):
 
     def _results(self) -> list[tuple[array[Any], float]]:
         """Columns of what is known at the end, and what is in them before."""
-        zeros = (self._duration, self._state, self._failure, self._origin, self._steps, self._nodes)
+        zeros = (self._duration, self._state, self._failure, self._origin, self._rare, self._steps, self._nodes)
         others: list[tuple[array[Any], float]] = [
             (self._fom, _NAN),
             (self._attempts, 1),
@@ -107,15 +109,12 @@ class History(Sequence[TrialRecord]):
         self._length = i + 1
         if trial.origin != "strategy":
             self._origin[i] = _ORIGINS.index(trial.origin)
-        if (
-            trial.tag == f"point{trial.number}"
-            and not trial.info
-            and trial.parent is trial.fidelity is trial.nodes is None
-        ):
+        self._asked[i] = offset
+        common = trial.parent is trial.fidelity is trial.nodes is None and not trial.info
+        if common and trial.tag == f"point{trial.number}":
             return
-        if offset >= 0:
-            self._asked[i] = offset
-        else:
+        self._rare[i] = 1
+        if offset < 0:
             self._unwritten[trial.number] = {name: getattr(trial, name) for name in _RARE}
 
     def last_durations(self, count: int) -> list[float]:
@@ -160,7 +159,9 @@ class History(Sequence[TrialRecord]):
         """What was asked; what is not in the columns is read from the journal."""
         i = number - 1
         values = self.values(number)
-        record = self._details(self._asked[i]) if self._asked[i] >= 0 else self._unwritten.get(number, {})
+        record = self._unwritten.get(number, {})
+        if self._rare[i] and not record:
+            record = self._details(self._asked[i])
         return Trial(
             number=number,
             values=values,
@@ -200,6 +201,10 @@ class History(Sequence[TrialRecord]):
         """The numbers of all trials without a result."""
         return [i + 1 for i, state in enumerate(self._state[: self._length]) if state == 0]
 
+    def places(self, number: int) -> tuple[int, int]:
+        """Where the journal has what was asked, and the result: offsets in bytes, -1 where it has none."""
+        return self._asked[number - 1], self._finished[number - 1]
+
     def fom(self, number: int) -> float:
         """Its figure of merit, NaN where there is none."""
         return self._fom[number - 1]
@@ -229,6 +234,7 @@ class History(Sequence[TrialRecord]):
             "_state",
             "_failure",
             "_origin",
+            "_rare",
             "_attempts",
             "_exit_code",
             "_steps",

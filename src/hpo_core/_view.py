@@ -84,7 +84,13 @@ class StudyView(Results):
             ConfigurationError: there is no such trial.
         """
         self.check_number(number)
-        found = [line.record for line in read(self.directory) if line.record.get("trial") == number]
+        first, last = self.trials.places(number)
+        found = []
+        for line in read(self.directory, offset=first):
+            if line.record.get("trial") == number:
+                found.append(line.record)
+            if line.offset == last:
+                break
         if not found:
             raise JournalError(f"{self.directory}: the records of trial {number} are gone")
         return found
