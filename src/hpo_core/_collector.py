@@ -6,9 +6,8 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-from attrs import field, frozen
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
 
 from hpo_core.interfaces import MetricParser, MetricReader, Reading
 from hpo_core.trial import Failure, Report
@@ -21,8 +20,7 @@ _DECIMAL_COMMA = re.compile(r"(?<![\d.,])\d+,\d+(?![\d.,])")
 _SHOWN = 80
 
 
-@frozen
-class Outcome:
+class Outcome(NamedTuple):
     """What an evaluation's output amounts to.
 
     Attributes:
@@ -34,7 +32,7 @@ class Outcome:
     """
 
     fom: float = math.nan
-    metrics: Mapping[str, float] = field(factory=dict)
+    metrics: Mapping[str, float] = MappingProxyType({})
     failure: Failure | None = None
     message: str = ""
     steps: int = 0
