@@ -101,7 +101,8 @@ class Collector:
             the outcome. ``last`` and ``first`` take the last or first value of each metric; ``min`` and ``max``
             the report with the smallest or largest figure of merit, those that are not finite aside.
         """
-        self._take(self._reader.finish(directory))
+        if readings := self._reader.finish(directory):
+            self._take(readings)
         if self._reader.near_miss != self._near_miss:
             self._near_miss, self._near_line = self._reader.near_miss, 0
         if len(self._latest) < len(self._labels):
