@@ -21,8 +21,10 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from importlib.metadata import version
 from importlib.util import find_spec
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -226,9 +228,9 @@ def resident() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * PAGE
 
 
-def bytes_per_trial(make: Callable[[], Iterator[Step]], most: int) -> float:
-    """How much each trial of the second half of a history adds to this process."""
-    made = make()
+def bytes_per_trial(name: str, most: int) -> float:
+    """How much each trial of the second half of a history adds to a process; it must be a fresh one."""
+    made = ROWS[name][1]()
     step = next(made)
     for _ in range(most // 2):
         step()
@@ -239,6 +241,12 @@ def bytes_per_trial(make: Callable[[], Iterator[Step]], most: int) -> float:
     for _ in made:
         pass
     return grown / (most // 2)
+
+
+def apart(call: Callable[..., float], *arguments: Any) -> float:
+    """What a call gives in a fresh process, whose memory nobody has used and given back before."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(call, *arguments).result()
 
 
 def main() -> None:
@@ -262,8 +270,8 @@ def main() -> None:
             print(f"{name:32}  SKIPPED: {distribution} is not installed")
             continue
         found = {n: us - off[subtract] for n, us in measured(make, min(most, arguments.most), repeats).items()}
-        counted = min(arguments.memory, most, arguments.most)
-        size = bytes_per_trial(make, counted) if counted >= 1000 else None
+        counted = min(arguments.memory, most, 10**9)
+        size = apart(bytes_per_trial, name, counted) if counted >= 1000 else None
         cells = "".join(f"{found[one]:10.1f}" if one in found else f"{'-':>10}" for one in histories)
         print(f"{name:32}{cells}{'-' if size is None else f'{size:.0f}':>15}   {distribution} {version(distribution)}")
         rows[name] = {"version": version(distribution), "us": found, "bytes": size}

@@ -1,8 +1,7 @@
-"""All trials of a study as columns: about 150 bytes a trial of ten parameters; records are views of them."""
+"""All trials of a study as columns: about 135 bytes a trial of ten parameters; records are views of them."""
 
 from __future__ import annotations
 
-import json
 import math
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,31 +12,12 @@ from hpo_core.space import Params, Values
 from hpo_core.trial import Failure, Result, State, Trial, TrialRecord, Value
 
 _STATES = tuple(State)
+_USABLE = (_STATES.index(State.DONE), _STATES.index(State.STOPPED))
 _FAILURES = (None, *Failure)
 _ORIGINS = ("strategy", "baseline", "enqueued", "inserted")
-_RARE = ("parent", "fidelity", "nodes", "info")
-"""What few trials have; it is kept as JSON text."""
+_RARE = ("parent", "fidelity", "nodes")
 _NAN = math.nan
 _ROOM = 1024
-_dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-_loads = json.JSONDecoder().decode
-
-
-class Texts:
-    """A column of texts, most of them empty or short: eight bytes and its letters each."""
-
-    def __init__(self) -> None:
-        self.letters, self.ends = array("B"), array("Q")
-
-    def append(self, text: str) -> None:
-        """Add a text at the end."""
-        if text:
-            self.letters.frombytes(text.encode())
-        self.ends.append(len(self.letters))
-
-    def __getitem__(self, index: int) -> str:
-        start = self.ends[index - 1] if index else 0
-        return self.letters[start : self.ends[index]].tobytes().decode()
 
 
 class History(Sequence[TrialRecord]):
@@ -45,29 +25,36 @@ class History(Sequence[TrialRecord]):
 
     Args:
         space: gives flags and the codes of their values.
-        details: finds what columns don't hold (message, tail) of a finished trial by its journal offset.
+        sign: 1.0 when minimising, -1.0 when maximising.
+        details: reads the record that begins at an offset of the journal, for what columns don't hold: message and
+            tail of a failure; tag, parent, fidelity, nodes and info of a trial that has any.
     """
 
-    def __init__(self, space: Params, details: Callable[[int], Mapping[str, Any]]) -> None:
+    def __init__(self, space: Params, sign: float, details: Callable[[int], Mapping[str, Any]]) -> None:
+        self._sign = sign
         self._details = details
         self._domains = space.domains
         self.arguments = Arguments(space.domains)
         """Writes the values of a trial as they stand behind the command."""
-        self._values = {flag: array("d") for flag in space.flags}
-        codes = {flag: domain.code if isinstance(domain, Values) else None for flag, domain in space.domains.items()}
-        self._columns = [(flag, column, codes[flag]) for flag, column in self._values.items()]
+        self._values = array("d")
+        """A row for each trial, in the space's order of flags; NaN where one is not active."""
+        self._codes = [
+            (flag, domain.code if isinstance(domain, Values) else None) for flag, domain in space.domains.items()
+        ]
         self._metrics: dict[str, array[float]] = {}
-        self._fom, self._loss, self._duration = array("d"), array("d"), array("d")
+        self._fom, self._duration = array("d"), array("d")
         self._state, self._failure, self._origin = array("b"), array("b"), array("b")
         self._attempts, self._exit_code, self._steps = array("H"), array("i"), array("I")
-        self._offset = array("q")
+        self._asked, self._finished = array("q"), array("q")
+        """Where the journal has what is rare of a trial, and its result."""
         self._nodes = array("I")
         self._length = 0
         """Trials; the columns below are longer, so that room for many is made at once."""
         self._blanks = [(column, array(column.typecode, [blank])) for column, blank in self._results()]
         self._node_codes: dict[tuple[str, ...], int] = {(): 0}
         self._node_sets: list[tuple[str, ...]] = [()]
-        self._tags, self._rare = Texts(), Texts()
+        self._unwritten: dict[int, Mapping[str, Any]] = {}
+        """What is rare of trials that are in no journal."""
         self.order = array("I")
         """Numbers in order of finishing."""
 
@@ -76,11 +63,10 @@ class History(Sequence[TrialRecord]):
         zeros = (self._duration, self._state, self._failure, self._origin, self._steps, self._nodes)
         others: list[tuple[array[Any], float]] = [
             (self._fom, _NAN),
-            (self._loss, math.inf),
             (self._attempts, 1),
             (self._exit_code, -1000),
         ]
-        return [*((column, 0) for column in zeros), *others, (self._offset, -1)]
+        return [*((column, 0) for column in zeros), *others, (self._asked, -1), (self._finished, -1)]
 
     def _make_room(self) -> None:
         for column, blank in self._blanks:
@@ -108,21 +94,23 @@ class History(Sequence[TrialRecord]):
     def __iter__(self) -> Iterator[TrialRecord]:
         return (self[i] for i in range(len(self)))
 
-    def add(self, trial: Trial) -> None:
-        """Add a trial that runs; its number must be the next one."""
+    def add(self, trial: Trial, offset: int) -> None:
+        """Add a trial that runs; its number must be the next one; `offset`: of its record, -1 where it has none."""
         values = trial.values
-        for flag, column, code in self._columns:
+        for flag, code in self._codes:
             value: Any = values.get(flag, _NAN)
-            column.append(value if code is None or value != value else code(value))
+            self._values.append(value if code is None or value != value else code(value))
         i = self._length
         if i == len(self._state):
             self._make_room()
         self._length = i + 1
         if trial.origin != "strategy":
             self._origin[i] = _ORIGINS.index(trial.origin)
-        self._tags.append("" if trial.tag == f"point{trial.number}" else trial.tag)
-        rare = trial.parent is not None or trial.fidelity is not None or trial.nodes is not None or trial.info
-        self._rare.append(_dumps({name: getattr(trial, name) for name in _RARE}) if rare else "")
+        rare = _rare(trial)
+        if rare and offset >= 0:
+            self._asked[i] = offset
+        elif rare:
+            self._unwritten[trial.number] = rare
 
     def last_durations(self, count: int) -> list[float]:
         """Run times in seconds of the trials that finished last, in order of finishing."""
@@ -131,13 +119,13 @@ class History(Sequence[TrialRecord]):
     def finish(self, number: int, result: Result, offset: int) -> None:
         """Enter the result of a trial, and where the journal has the rest of it."""
         i = number - 1
-        self._fom[i], self._loss[i], self._duration[i] = result.fom, result.loss, result.duration_s
+        self._fom[i], self._duration[i] = result.fom, result.duration_s
         self._state[i] = _STATES.index(result.state)
         self._failure[i] = _FAILURES.index(result.failure)
         self._attempts[i] = result.attempts
         self._exit_code[i] = -1000 if result.exit_code is None else result.exit_code
         self._steps[i] = result.steps
-        self._offset[i] = offset
+        self._finished[i] = offset
         self._nodes[i] = self._node_code(result.nodes)
         for name, value in result.metrics.items():
             if name not in self._metrics:
@@ -152,30 +140,39 @@ class History(Sequence[TrialRecord]):
             self._node_sets.append(names)
         return code
 
-    def trial(self, number: int) -> Trial:
-        """What was asked."""
-        i = number - 1
-        domains = self._domains
-        values: dict[str, Value] = {
-            flag: domains[flag].from_code(column[i]) for flag, column in self._values.items() if column[i] == column[i]
+    def values(self, number: int) -> dict[str, Value]:
+        """The values that were asked for, active flags only."""
+        width = len(self._codes)
+        row = self._values[(number - 1) * width : number * width]
+        return {
+            flag: domain.from_code(code)
+            for (flag, domain), code in zip(self._domains.items(), row, strict=True)
+            if code == code
         }
+
+    def trial(self, number: int) -> Trial:
+        """What was asked; what is not in the columns is read from the journal."""
+        i = number - 1
+        values = self.values(number)
+        rare = self._details(self._asked[i]) if self._asked[i] >= 0 else self._unwritten.get(number, {})
         return Trial(
             number=number,
             values=values,
             arguments=self.arguments(values),
-            tag=self._tags[i] or f"point{number}",
+            tag=rare.get("tag") or f"point{number}",
             origin=_ORIGINS[self._origin[i]],
-            **(_loads(rare) if (rare := self._rare[i]) else {}),
+            info=rare.get("info", {}),
+            **{name: rare.get(name) for name in _RARE},
         )
 
     def result(self, number: int) -> Result:
         """How it ended; what is not in the columns is read from the journal."""
         i = number - 1
-        more = self._details(self._offset[i]) if self._failure[i] else {}
+        more = self._details(self._finished[i]) if self._failure[i] else {}
         return Result(
             state=_STATES[self._state[i]],
             fom=self._fom[i],
-            loss=self._loss[i],
+            loss=self.loss(number),
             metrics={name: column[i] for name, column in self._metrics.items() if column[i] == column[i]},
             failure=_FAILURES[self._failure[i]],
             message=more.get("message", ""),
@@ -205,7 +202,8 @@ class History(Sequence[TrialRecord]):
 
     def loss(self, number: int) -> float:
         """Its loss, infinite where there is none."""
-        return self._loss[number - 1]
+        usable = self._state[number - 1] in _USABLE and math.isfinite(self._fom[number - 1])
+        return self._sign * self._fom[number - 1] if usable else math.inf
 
     def counts(self) -> dict[State, int]:
         """How many trials are in each state."""
@@ -223,7 +221,6 @@ class History(Sequence[TrialRecord]):
             del column[self._length :]
         plain = (
             "_fom",
-            "_loss",
             "_duration",
             "_state",
             "_failure",
@@ -233,10 +230,7 @@ class History(Sequence[TrialRecord]):
             "_steps",
             "_nodes",
         )
-        named = {name: getattr(self, name) for name in (*plain, "_offset", "order")}
-        for name, texts in (("tag", self._tags), ("rare", self._rare)):
-            named.update({f"{name} letters": texts.letters, f"{name} ends": texts.ends})
-        named.update({f"value {flag}": column for flag, column in self._values.items()})
+        named = {name: getattr(self, name) for name in (*plain, "_asked", "_finished", "_values", "order")}
         return {**named, **{f"metric {name}": column for name, column in self._metrics.items()}}
 
     def rest(self) -> dict[str, Any]:
@@ -259,3 +253,13 @@ class History(Sequence[TrialRecord]):
         for column in self.arrays().values():
             read(column)
         self._length = len(self._state)
+
+
+def _rare(trial: Trial) -> dict[str, Any]:
+    """What few trials have, by the keys of their record."""
+    found = {name: value for name in _RARE if (value := getattr(trial, name)) is not None}
+    if trial.tag != f"point{trial.number}":
+        found["tag"] = trial.tag
+    if trial.info:
+        found["info"] = trial.info
+    return found

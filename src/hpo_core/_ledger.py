@@ -137,11 +137,11 @@ class Ledger(Record):
             info=proposal.info,
         )
         try:
-            self._append(_asked_record(trial, told, heard))
+            offset = self._append(_asked_record(trial, told, heard))
         except (TypeError, ValueError) as error:
             who = f"strategy '{self.strategy.name}'"
             raise SpaceError(f"{who} proposed info that JSON can't hold: {error}") from error
-        self._enter(trial)
+        self._enter(trial, offset)
         return trial
 
     def _completed(self, proposal: Proposal, origin: str) -> Proposal:
@@ -342,7 +342,8 @@ class Ledger(Record):
         return offset
 
     def _details(self, offset: int) -> Mapping[str, Any]:
-        self.flush()
+        if self.journal is not None and offset >= self.journal.flushed:
+            self.flush()
         return super()._details(offset)
 
 

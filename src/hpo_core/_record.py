@@ -53,7 +53,7 @@ class Record:
         self.directory = directory
         self.space = space
         self.sign = sign
-        self.history = History(space, self._details)
+        self.history = History(space, sign, self._details)
         self._open: dict[int, Trial] = {}
         """Trials without a result, as they were asked."""
         self.asked = 0
@@ -96,7 +96,7 @@ class Record:
         if kind == "asked":
             if self.clock is None:
                 self.clock = self.elapsed_s, record["time"]
-            self._enter(self._trial_from(record))
+            self._enter(self._trial_from(record), line.offset)
         elif kind == "finished":
             self._settle(self.trial(record["trial"]), result_from(record, self.sign), line.offset)
         elif kind == "attempt":
@@ -160,10 +160,10 @@ class Record:
             info=record.get("info", {}),
         )
 
-    def _enter(self, trial: Trial) -> None:
+    def _enter(self, trial: Trial, offset: int) -> None:
         if trial.number != len(self.history) + 1:
             raise JournalError(f"trial {trial.number} is recorded where {len(self.history) + 1} is due")
-        self.history.add(trial)
+        self.history.add(trial, offset)
         self._open[trial.number] = trial
         self.asked += trial.origin != "inserted"
         if trial.origin == "baseline":

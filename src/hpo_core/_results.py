@@ -60,14 +60,12 @@ class Results:
     @property
     def best_params(self) -> dict[str, Value] | None:
         """Active flags of the best trial with their values; None before a result."""
-        best = self.best_trial
-        return None if best is None else dict(best.values)
+        return None if self._ledger.best is None else self._ledger.history.values(self._ledger.best)
 
     @property
     def best_fom(self) -> float | None:
         """The best figure of merit, in the user's sign; None before a result."""
-        best = self.best_trial
-        return None if best is None else best.fom
+        return None if self._ledger.best is None else self._ledger.history.fom(self._ledger.best)
 
     @property
     def default_fom(self) -> float | None:

@@ -54,6 +54,8 @@ class Journal:
             self._size = self._cut_torn_tail()
         except OSError as error:
             raise JournalError(f"cannot open {self.path}: {error.strerror}") from error
+        self.flushed = self._size
+        """Bytes of the records that are in the file."""
 
     def append(self, record: Mapping[str, Any]) -> int:
         """Add a record; it is on disk after the next `flush`.
@@ -93,6 +95,7 @@ class Journal:
             os.ftruncate(self._fd, start)
             raise JournalError(f"cannot write {self.path}: {error.strerror}; everything before is intact") from error
         self._pending.clear()
+        self.flushed = start + len(data)
 
     @property
     def size(self) -> int:
@@ -174,10 +177,17 @@ def read(directory: Path, *, offset: int = 0, lines: int = 0) -> Iterator[Line]:
 
 
 def read_at(directory: Path, offset: int) -> dict[str, Any]:
-    """The record that begins at an offset which `Journal.append` or `read` gave."""
-    with open(directory / NAME, "rb") as file:
-        file.seek(offset)
-        record = decode(file.readline())
+    """The record that begins at an offset which `Journal.append` or `read` gave.
+
+    Raises:
+        JournalError: there is no journal any more, or the record is damaged.
+    """
+    try:
+        with open(directory / NAME, "rb") as file:
+            file.seek(offset)
+            record = decode(file.readline())
+    except OSError as error:
+        raise JournalError(f"cannot read {directory / NAME}: {error.strerror}") from error
     if record is None:
         raise JournalError(f"{directory / NAME}: no record begins at byte {offset}")
     return record

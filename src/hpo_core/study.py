@@ -257,7 +257,7 @@ class Study(Results):
 
     def _warn_without_result(self) -> None:
         """Silence is no answer where every trial failed; `Progress` and the command line say it in their own way."""
-        if self.best_trial is not None:
+        if self.best_fom is not None:
             return
         failed = next((record for record in self.trials if record.state is State.FAILED), None)
         if failed is None or failed.result is None:

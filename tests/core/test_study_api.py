@@ -6,6 +6,7 @@ import json
 import math
 import os
 import re
+import shutil
 import stat
 from pathlib import Path
 
@@ -363,6 +364,43 @@ def test_trials_are_a_sequence(search):
     assert [record.number for record in study.trials[1:3]] == [2, 3]
     with pytest.raises(IndexError):
         study.trials[4]
+
+
+class Noting(hpo.Strategy):
+    """Gives each trial what few trials have."""
+
+    name = "noting"
+    asked = 0
+
+    def ask(self):
+        self.asked += 1
+        parent = self.asked - 1 or None
+        info = {"steps": [0.5, self.asked], "of": {"ü": None}}
+        return hpo.Proposal({"-a": 1.0, "--how": "x"}, parent, 2.0, 3, f"member{self.asked}", info)
+
+
+def test_what_a_strategy_notes_of_a_trial_comes_back_at_any_time(here):
+    with make(strategy=Noting, evaluate_defaults=False) as study:
+        asked = [study.ask() for _ in range(5)]
+        for trial in asked[:4]:
+            study.tell(trial, float(trial.number))
+        assert [record.trial for record in study.trials] == asked
+        study._ledger.save_snapshot(study._ledger.journal, every=1)
+    assert (study.directory / "snapshot").exists()
+    assert [record.trial for record in study.trials] == asked
+    with hpo.Study.load("study", strategy=Noting) as loaded:
+        assert [record.trial for record in loaded.trials] == asked
+        assert loaded.best_trial == study.best_trial
+
+
+def test_the_best_is_known_when_the_directory_is_gone(here):
+    with make(strategy=Noting, evaluate_defaults=False) as study:
+        study.tell(study.ask(), 0.25)
+    shutil.rmtree(study.directory)
+    assert study.best_params == {"-a": 1.0, "--how": "x"}
+    assert study.best_fom == 0.25
+    with pytest.raises(hpo.JournalError, match=r"cannot read .*journal\.jsonl: No such file"):
+        study.trials[0]
 
 
 # -- budgets -------------------------------------------------------------------------------------------------

@@ -29,10 +29,14 @@ def trials() -> list[hpo.Trial]:
     ]
 
 
+def fresh() -> History:
+    return History(space(), 1.0, lambda offset: {})
+
+
 def filled() -> History:
-    history = History(space(), lambda offset: {})
+    history = fresh()
     for trial in trials():
-        history.add(trial)
+        history.add(trial, -1)
     return history
 
 
@@ -46,8 +50,18 @@ def test_trials_come_back_as_they_were() -> None:
 
 
 def test_trials_come_back_from_a_snapshot() -> None:
-    history, other = filled(), History(space(), lambda offset: {})
-    history.finish(2, hpo.Result(hpo.State.DONE, 0.5, 0.5, {"loss": 0.5}), 100)
+    records = [
+        {
+            "tag": trial.tag,
+            "info": trial.info,
+            **{name: getattr(trial, name) for name in ("parent", "fidelity", "nodes")},
+        }
+        for trial in trials()
+    ]
+    history, other = (History(space(), -1.0, records.__getitem__) for _ in range(2))
+    for offset, trial in enumerate(trials()):
+        history.add(trial, offset)
+    history.finish(2, hpo.Result(hpo.State.DONE, 0.5, -0.5, {"loss": 0.5}), 100)
     saved = iter([column.tobytes() for column in history.arrays().values()])
 
     def read(column: array[Any]) -> None:
@@ -55,14 +69,16 @@ def test_trials_come_back_from_a_snapshot() -> None:
 
     other.restore(read, history.rest())
     assert list(other) == list(history)
+    assert [without_arguments(record.trial) for record in other] == [without_arguments(trial) for trial in trials()]
+    assert other[1].result == hpo.Result(hpo.State.DONE, 0.5, -0.5, {"loss": 0.5})
 
 
-def test_a_finished_trial_of_ten_parameters_takes_at_most_400_bytes() -> None:
-    """With a tag and what the genetic search notes of a child."""
-    history, number = History(space(), lambda offset: {}), 0
+def test_a_finished_trial_of_ten_parameters_takes_at_most_150_bytes() -> None:
+    """With a tag and what the genetic search notes of a child: the journal has those."""
+    history, number = fresh(), 0
     info = {"deme": 4, "by": "differential", "scale": 0.512345, "chance": 0.712345}
     for number in range(1, 1001):
-        history.add(hpo.Trial(number, trials()[0].values, tag=f"deme4_ind{number}", info=info))
-        history.finish(number, hpo.Result(hpo.State.DONE, 0.5, 0.5, nodes=("n1",)), 100)
+        history.add(hpo.Trial(number, trials()[0].values, tag=f"deme4_ind{number}", info=info), 100)
+        history.finish(number, hpo.Result(hpo.State.DONE, 0.5, 0.5, {"loss": 0.5}, nodes=("n1",)), 100)
     held = sum(column.buffer_info()[1] * column.itemsize for column in history.arrays().values())
-    assert held / number <= 400
+    assert held / number <= 150

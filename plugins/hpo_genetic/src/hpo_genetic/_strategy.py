@@ -21,6 +21,7 @@ from hpo_genetic._deme import Deme, Individual
 from hpo_genetic._documented import Breeding, Steps
 from hpo_genetic._local import Effort, LocalSearch
 from hpo_genetic._options import GeneticOptions
+from hpo_genetic._seen import Seen
 from hpo_genetic._weights import Weights
 
 DEFAULTS_TAG = "deme1_ind0"
@@ -67,7 +68,7 @@ class GeneticStrategy(Strategy):
     the best has given no gain worth having for long, more than half of the children are made by a second search with
     the same models: where the landscape as a whole is deepest, in a part of the space chosen at random, or a jump away
     from the best. It begins anew as soon as it does not come nearer to the best any more, or has overtaken it. What is
-    kept is bounded, except for the set of points that were evaluated (some bytes each).
+    kept is bounded, except for the set of points that were evaluated (ten bytes each).
 
     A pass of a model takes about as long as ten to twenty other children. Nearly every child has its own among the
     first thousand; later there is one for a hundred results, and it makes up to forty children (`Effort`).
@@ -100,7 +101,7 @@ class GeneticStrategy(Strategy):
         if self._continues:
             self.capabilities = self.capabilities | {Capability.CONTINUES}
         self._archive = Archive(self._codec)
-        self._seen: set[int] = set()
+        self._seen = Seen()
         self._pending: dict[str, Vector] = {}
         self._asked = 0
         self._told = 0
@@ -199,10 +200,7 @@ class GeneticStrategy(Strategy):
         if self._continues:
             return True
         key = self._codec.key(values)
-        if key in self._seen or key == self._reserved:
-            return False
-        self._seen.add(key)
-        return True
+        return key != self._reserved and self._seen.add(key)
 
     def _next_unseen(self) -> dict[str, Value] | None:
         """Any point that was not evaluated: by walking through a finite space, by drawing in another."""
@@ -227,9 +225,7 @@ class GeneticStrategy(Strategy):
 
     def _is_unseen(self, values: Mapping[str, Value]) -> bool:
         """Whether a point is new, the defaults too if they were not evaluated; from now on it is not."""
-        key, known = self._codec.key(values), len(self._seen)
-        self._seen.add(key)
-        return len(self._seen) > known
+        return self._seen.add(self._codec.key(values))
 
     def _make(self, deme: Deme, attempt: int) -> tuple[dict[str, Value], dict[str, Any]]:
         """A point, perhaps one that is known."""
@@ -487,7 +483,7 @@ class GeneticStrategy(Strategy):
             "demes": [deme.to_json() for deme in self._demes],
             "archive": self._archive.to_json(),
             "weights": self._weights.to_json(),
-            "seen": sorted(self._seen),
+            "seen": self._seen.keys(),
             "pending": [[tag, [None if u != u else u for u in vector]] for tag, vector in self._pending.items()],
             "effort": self._effort.left,
             "home": self._home.to_json(),
@@ -505,7 +501,7 @@ class GeneticStrategy(Strategy):
             deme.set_json(data)
         self._archive.set_json(state["archive"])
         self._weights.set_json(state["weights"])
-        self._seen = set(state["seen"])
+        self._seen = Seen(state["seen"])
         self._pending = {tag: [math.nan if u is None else u for u in vector] for tag, vector in state["pending"]}
         self._effort.left = state["effort"]
         self._home.set_json(state["home"])
