@@ -122,7 +122,11 @@ def optuna(kind: str) -> Iterator[Step]:
 
     peer.logging.set_verbosity(peer.logging.ERROR)
     warnings.simplefilter("ignore")
-    samplers = {"random": peer.samplers.RandomSampler, "NSGA-II": peer.samplers.NSGAIISampler}
+    samplers = {
+        "random": peer.samplers.RandomSampler,
+        "NSGA-II": peer.samplers.NSGAIISampler,
+        "TPE": peer.samplers.TPESampler,
+    }
     made = peer.create_study(sampler=samplers[kind](seed=1))
 
     def step() -> None:
@@ -180,6 +184,19 @@ def deap() -> Iterator[Step]:
     yield step
 
 
+def nevergrad() -> Iterator[Step]:
+    """Nevergrad's differential evolution."""
+    import nevergrad as peer
+
+    made = peer.optimizers.DE(peer.p.Array(init=[0.5] * DIMENSION, lower=0.0, upper=1.0), budget=10**9)
+
+    def step() -> None:
+        candidate = made.ask()
+        made.tell(candidate, loss(candidate.value.tolist()))
+
+    yield step
+
+
 BARE, OFF = "losses", "harness"
 ROWS: Mapping[str, tuple[str, Callable[[], Iterator[Step]], str, int]] = {
     "random": ("hpo-core", lambda: alone("random"), OFF, HISTORIES[-1]),
@@ -193,6 +210,8 @@ ROWS: Mapping[str, tuple[str, Callable[[], Iterator[Step]], str, int]] = {
     "cmaes": ("cmaes", cmaes, BARE, 100_000),
     "Optuna random": ("optuna", lambda: optuna("random"), BARE, 10_000),
     "Optuna NSGA-II": ("optuna", lambda: optuna("NSGA-II"), BARE, 1000),
+    "Optuna TPE": ("optuna", lambda: optuna("TPE"), BARE, 1000),
+    "nevergrad DE": ("nevergrad", nevergrad, BARE, 10_000),
 }
 """Name to distribution, what is measured, what is taken off, and the longest history."""
 
@@ -240,7 +259,7 @@ def bytes_per_trial(name: str, most: int) -> float:
     grown = resident() - before
     for _ in made:
         pass
-    return grown / (most // 2)
+    return max(grown, 0) / (most // 2)
 
 
 def apart(call: Callable[..., float], *arguments: Any) -> float:

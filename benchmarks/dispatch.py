@@ -4,9 +4,12 @@
 
 The command is a static C program that prints its metric, so nearly all of the time is somebody's overhead. Five flags
 are appended; we parse each result, record it and tell it to the strategy ``random``, with time limit, death guard and
-``HPO_*`` variables, and with a memory limit where the row says so. The others do nothing with what is printed. CPU
-time is that of the driver and of all that it started; a number is the median of runs that take turns. Needs a C
-compiler and xargs.
+``HPO_*`` variables, and with a memory limit where the row says so. The bare loops do nothing with what is printed;
+threads and Optuna, where it is installed, read the metric. CPU time is that of the driver and of all that it started; a
+number is the median of runs that take turns. Needs a C compiler and xargs.
+
+What a file costs depends on the file system, and on what was done there just before (ext4 avoids inodes that became
+free in the last minutes): compare rows that keep output with the loop in C that has its output in files.
 """
 
 from __future__ import annotations
@@ -22,7 +25,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from importlib.metadata import version
+from importlib.util import find_spec
 from itertools import count as counter
 from pathlib import Path
 from typing import Any
@@ -104,6 +110,55 @@ def program_of(*words: str) -> Run:
     return run
 
 
+def in_files(bare: str, program: str, folder: Path, slots: int) -> Run:
+    """The loop in C, with the output of each in a file of its own."""
+
+    def run(count: int) -> None:
+        directory = folder / f"files-{slots}-{next(_NUMBERS)}"
+        directory.mkdir()
+        subprocess.run([bare, str(slots), str(count), program, str(directory)], check=True)
+
+    return run
+
+
+def evaluated(program: str, values: list[float]) -> float:
+    """What people write who run a program from Python: its metric."""
+    words = [program, *(f"--x{k}={value:.8g}" for k, value in enumerate(values))]
+    printed = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    return float(printed.partition("FoM:")[2])
+
+
+def threads(program: str, slots: int) -> Run:
+    """A pool of threads that call `subprocess.run`."""
+
+    def run(count: int) -> None:
+        with ThreadPoolExecutor(slots) as pool:
+            points = ([(i + k) / (count + 5) for k in range(5)] for i in range(count))
+            assert sum(pool.map(partial(evaluated, program), points)) == count
+
+    return run
+
+
+def optuna(program: str, folder: Path, slots: int, *, recorded: bool) -> Run:
+    """Optuna's random search with as many threads, in memory or recorded in its journal file."""
+
+    def run(count: int) -> None:
+        import optuna as peer
+        from optuna.storages.journal import JournalFileBackend
+
+        peer.logging.set_verbosity(peer.logging.ERROR)
+        file = folder / f"optuna-{next(_NUMBERS)}.log"
+        storage = peer.storages.JournalStorage(JournalFileBackend(str(file))) if recorded else None
+        made = peer.create_study(sampler=peer.samplers.RandomSampler(seed=1), storage=storage)
+        made.optimize(
+            lambda trial: evaluated(program, [trial.suggest_float(f"x{k}", 0.0, 1.0) for k in range(5)]),
+            n_trials=count,
+            n_jobs=slots,
+        )
+
+    return run
+
+
 def xargs(program: str, slots: int) -> Run:
     """The same command with the same number of words, side by side."""
 
@@ -118,13 +173,19 @@ def xargs(program: str, slots: int) -> Run:
 def rows(program: str, bare: str, folder: Path, slots: int) -> dict[str, Run]:
     """Who runs the command how."""
     ours = partial(study, program, folder, slots)
+    peers: dict[str, Run] = {"threads, subprocess.run": threads(program, slots)}
+    if find_spec("optuna") is not None:
+        peers["Optuna in memory"] = optuna(program, folder, slots, recorded=False)
+        peers["Optuna, journal file"] = optuna(program, folder, slots, recorded=True)
     return {
         BARE: program_of(bare, str(slots), "COUNT", program),
+        "C, output in files": in_files(bare, program, folder, slots),
         "os.posix_spawn in Python": program_of(sys.executable, "-c", PYTHON, str(slots), "COUNT", program),
         "xargs -P": xargs(program, slots),
         "hpo-core": ours(),
         "hpo-core, memory limit": ours(memory_limit="1G"),
         "hpo-core, all output kept": ours(keep_output="all"),
+        **peers,
     }
 
 
@@ -135,9 +196,11 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    print(f"Python {platform.python_version()}, hpo-core {hpo.__version__}, {os.cpu_count()} cores")
+    peer = version("optuna") if find_spec("optuna") is not None else None
+    said = f", Optuna {peer}" if peer else "; SKIPPED: Optuna is not installed"
+    print(f"Python {platform.python_version()}, {os.cpu_count()} cores, hpo-core {hpo.__version__}{said}")
     print(f"median of {arguments.repeats} runs of {arguments.trials} evaluations")
-    print(f"{'':26} {'slots':>5} {'per second':>11} {'CPU us':>8} {'/ C':>6} {'of it in the driver':>20}")
+    print(f"{'':26} {'slots':>5} {'per second':>11} {'CPU us':>8} {'/ C':>6} {'in this process':>16}")
     table = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -155,13 +218,13 @@ def main() -> None:
                 row["ratio"] = statistics.median(
                     one["cpu_us"] / beside["cpu_us"] for one, beside in zip(ones, found[BARE], strict=True)
                 )
-                in_driver = f"{row['driver_us']:20.0f}" if who.startswith("hpo-core") else ""
-                print(
-                    f"{who:26} {slots:5} {row['per_second']:11.0f} {row['cpu_us']:8.0f} {row['ratio']:6.2f} {in_driver}"
-                )
+                cells = f"{row['per_second']:11.0f} {row['cpu_us']:8.0f} {row['ratio']:6.2f} {row['driver_us']:16.0f}"
+                print(f"{who:26} {slots:5} {cells}", flush=True)
                 table.append({"who": who, "slots": slots, **row})
     if arguments.json:
-        arguments.json.write_text(json.dumps(table, indent=1))
+        arguments.json.write_text(
+            json.dumps({"versions": {"hpo-core": hpo.__version__, "optuna": peer}, "rows": table}, indent=1)
+        )
 
 
 if __name__ == "__main__":

@@ -144,6 +144,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--write", action="store_true", help="commit to what is counted now")
     parser.add_argument("--only", action="append", choices=CASES, help="one of the pieces; may be given again")
+    parser.add_argument("--json", type=Path, help="a file for the counts")
     arguments = parser.parse_args()
     if shutil.which("valgrind") is None:
         print("NOTHING COMPARED: instruction counts need valgrind (apt-get install valgrind)")
@@ -154,6 +155,8 @@ def main() -> int:
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         found = dict(zip(names, pool.map(instructions, names), strict=True))
     before = known.get(python, {})
+    if arguments.json:
+        arguments.json.write_text(json.dumps(found, indent=1))
     if arguments.write:
         BASELINE.write_text(json.dumps({**known, python: {**before, **found}}, indent=2) + "\n")
     elif not before:

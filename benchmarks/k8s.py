@@ -76,7 +76,8 @@ def ended(fake: Any, sent: signal.Signals) -> dict[str, object]:
         cleaned_s = 0.0
         if left:
             begin = time.monotonic()
-            subprocess.run([sys.executable, "-m", "hpo_core", "clean", f"{folder}/study"], check=True)
+            clean = [sys.executable, "-m", "hpo_core", "clean", f"{folder}/study"]
+            subprocess.run(clean, check=True, stdout=subprocess.DEVNULL)
             cleaned_s = time.monotonic() - begin
         return {"ended_s": taken_s, "left": left, "cleaned_s": cleaned_s, "left after hpo clean": fake.left()}
 

@@ -332,7 +332,7 @@ def main() -> None:
         else:
             parser.error(f"there is no part '{part}'; there are {', '.join(PARTS)}")
         arguments.json.write_text(json.dumps(everything))
-    print(f"\n{time.perf_counter() - began:.0f} s; all runs are in {arguments.json}")
+    print(f"\n{time.perf_counter() - began:.0f} s")
 
 
 if __name__ == "__main__":

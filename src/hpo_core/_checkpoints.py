@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 Job = Callable[[], None]
 
 
-def workspace_of(evaluator: Evaluator, name: str) -> str:
-    """The directory in which an attempt of this name runs; empty where all run in the driver's."""
-    return os.path.join(os.path.abspath(evaluator.run_path), name) if evaluator.src_path else ""
+def workspace_of(evaluator: Evaluator, name: str, cwd: str = "") -> str:
+    """The directory in which an attempt of this name runs; empty where all run in the driver's, which is `cwd`."""
+    return os.path.join(os.path.abspath(os.path.join(cwd, evaluator.run_path)), name) if evaluator.src_path else ""
 
 
 def attempt_name(tag: str, attempt: int) -> str:
@@ -31,7 +31,7 @@ def attempt_name(tag: str, attempt: int) -> str:
     return tag if attempt == 1 else f"{tag}.{attempt}"
 
 
-def checkpoint_of(evaluator: Evaluator, directory: Path, study_id: str, name: str) -> str:
+def checkpoint_of(evaluator: Evaluator, directory: Path, study_id: str, name: str, cwd: str = "") -> str:
     """The checkpoint directory of an attempt of this name.
 
     In its workspace; without one below the study's directory; or below ``Evaluator.checkpoint`` where that is an
@@ -39,7 +39,7 @@ def checkpoint_of(evaluator: Evaluator, directory: Path, study_id: str, name: st
     """
     if os.path.isabs(evaluator.checkpoint):
         return os.path.join(os.path.normpath(evaluator.checkpoint), study_id, name)
-    home = workspace_of(evaluator, name) or os.path.join(os.path.abspath(directory), "checkpoints", name)
+    home = workspace_of(evaluator, name, cwd) or os.path.join(os.path.abspath(directory), "checkpoints", name)
     return os.path.normpath(os.path.join(home, evaluator.checkpoint))
 
 
@@ -71,6 +71,9 @@ class Checkpoints:
         self._record = record
         self._study_id = study_id
         self._elsewhere = elsewhere
+        self.notes: list[str] = []
+        """What people should know, said once each."""
+        self._found_empty = False
         self._held: dict[int, tuple[Path, int]] = {}
         """Trials with a result whose checkpoints are there, and their size in bytes where there is a budget."""
 
@@ -97,7 +100,22 @@ class Checkpoints:
         target = self._path(trial, attempt)
         if trial.parent is None:
             return partial(_workspace.make_checkpoint, os.fspath(target))
-        return partial(_continue, trial.number, trial.parent, self._of(trial.parent), target)
+        return partial(self._continue, trial.number, trial.parent, self._of(trial.parent), target)
+
+    def _continue(self, number: int, parent: int, source: Path, target: Path) -> None:
+        if not source.is_dir():
+            raise LaunchError(f"trial {number} continues trial {parent}, whose checkpoint {source} is gone")
+        try:
+            _trees.clone(source, target)
+            empty = not any(source.iterdir())
+        except (OSError, shutil.Error) as error:
+            raise LaunchError(f"cannot copy the checkpoint {source} to {target}: {error}") from error
+        if empty and not self._found_empty:
+            self._found_empty = True
+            self.notes.append(
+                f"trial {number} continues trial {parent}, which left its checkpoint empty, so it begins anew: the "
+                "command should write its state below @checkpoint (the variable HPO_CHECKPOINT), and read it there"
+            )
 
     def keep(self, number: int) -> Job:
         """A trial has its result: its checkpoint may be continued, those of its earlier attempts never."""
@@ -167,15 +185,6 @@ class Checkpoints:
 
     def _measure(self, path: Path) -> int:
         return 0 if self._evaluator.checkpoint_budget_bytes is None else _trees.size_bytes(path)
-
-
-def _continue(number: int, parent: int, source: Path, target: Path) -> None:
-    if not source.is_dir():
-        raise LaunchError(f"trial {number} continues trial {parent}, whose checkpoint {source} is gone")
-    try:
-        _trees.clone(source, target)
-    except (OSError, shutil.Error) as error:
-        raise LaunchError(f"cannot copy the checkpoint {source} to {target}: {error}") from error
 
 
 def _discard(path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from hpo_core.exceptions import ConfigurationError, JournalError, StudyChangedEr
 from hpo_core.interfaces import Outlook, Strategy
 from hpo_core.journal import FORMAT, SYNC_POLICIES, read
 from hpo_core.space import Params
+from hpo_core.space._domains import is_unicode
 
 
 def make_header(
@@ -43,6 +45,8 @@ def make_header(
         raise ConfigurationError(
             f"sync={sync!r} must be one of {', '.join(map(repr, SYNC_POLICIES))}{did_you_mean(sync, SYNC_POLICIES)}"
         )
+    if not is_unicode(name):
+        raise ConfigurationError(f"name={name!r} is no UTF-8, and could not be recorded")
     if maximize is None:
         maximize = evaluator is not None and evaluator.maximize
     elif evaluator is not None and maximize != evaluator.maximize:
@@ -52,6 +56,7 @@ def make_header(
         "format": FORMAT,
         "id": secrets.token_hex(4),
         "name": name,
+        "cwd": os.getcwd(),
         "hpo_core": own_version("0"),
         "strategy": _strategy(strategy, strategy_options),
         "seed": _seed(seed),

@@ -15,7 +15,8 @@ _STATES = tuple(State)
 _USABLE = (_STATES.index(State.DONE), _STATES.index(State.STOPPED))
 _FAILURES = (None, *Failure)
 _ORIGINS = ("strategy", "baseline", "enqueued", "inserted")
-_RARE = ("parent", "fidelity", "nodes")
+_RARE = ("tag", "parent", "fidelity", "nodes", "info")
+"""What few trials have, by the keys of their record."""
 _NAN = math.nan
 _ROOM = 1024
 
@@ -109,11 +110,16 @@ class History(Sequence[TrialRecord]):
         self._length = i + 1
         if trial.origin != "strategy":
             self._origin[i] = _ORIGINS.index(trial.origin)
-        if _is_rare(trial):
-            if offset >= 0:
-                self._asked[i] = offset
-            else:
-                self._unwritten[trial.number] = _rare(trial)
+        if (
+            trial.tag == f"point{trial.number}"
+            and not trial.info
+            and trial.parent is trial.fidelity is trial.nodes is None
+        ):
+            return
+        if offset >= 0:
+            self._asked[i] = offset
+        else:
+            self._unwritten[trial.number] = {name: getattr(trial, name) for name in _RARE}
 
     def last_durations(self, count: int) -> list[float]:
         """Run times in seconds of the trials that finished last, in order of finishing."""
@@ -158,15 +164,13 @@ class History(Sequence[TrialRecord]):
         """What was asked; what is not in the columns is read from the journal."""
         i = number - 1
         values = self.values(number)
-        rare = self._details(self._asked[i]) if self._asked[i] >= 0 else self._unwritten.get(number, {})
+        record = self._details(self._asked[i]) if self._asked[i] >= 0 else self._unwritten.get(number, {})
         return Trial(
             number=number,
             values=values,
             arguments=self.arguments(values),
-            tag=rare.get("tag") or f"point{number}",
             origin=_ORIGINS[self._origin[i]],
-            info=rare.get("info", {}),
-            **{name: rare.get(name) for name in _RARE},
+            **{"tag": f"point{number}", **{name: record[name] for name in _RARE if name in record}},
         )
 
     def result(self, number: int) -> Result:
@@ -257,18 +261,3 @@ class History(Sequence[TrialRecord]):
         for column in self.arrays().values():
             read(column)
         self._length = len(self._state)
-
-
-def _is_rare(trial: Trial) -> bool:
-    others = trial.parent, trial.fidelity, trial.nodes
-    return bool(trial.info) or others != (None, None, None) or trial.tag != f"point{trial.number}"
-
-
-def _rare(trial: Trial) -> dict[str, Any]:
-    """What few trials have, by the keys of their record."""
-    found = {name: value for name in _RARE if (value := getattr(trial, name)) is not None}
-    if trial.tag != f"point{trial.number}":
-        found["tag"] = trial.tag
-    if trial.info:
-        found["info"] = trial.info
-    return found

@@ -270,7 +270,8 @@ class Loop:
         if self._work_left() and self._nodes_end_too_soon():
             self._renewing = self._backend.renew()
             if not self._renewing:
-                took = f"nine of ten took up to {duration(self._lifetimes.expected_s)}"
+                took_s = self._lifetimes.expected_s
+                took = f"nine of ten took up to {duration(took_s)}" if took_s else "none has ended in time"
                 self._end_study(StopReason.ALLOCATION, f"the allocation ends too soon for another evaluation ({took})")
                 return True
         if self._pool.capacity and self._work_left():
@@ -460,7 +461,7 @@ class Loop:
 
     def _preparation(self, running: Running) -> Callable[[], None] | None:
         """What makes the files that an evaluation finds, if any."""
-        if not (self._keeps_all or self._evaluator.checkpoint):
+        if not (self._evaluator.src_path or self._evaluator.checkpoint):
             return None
         evaluation = running.evaluation
         here = not self._makes_files
@@ -474,13 +475,15 @@ class Loop:
                 _workspace.prepare(Path(self._evaluator.src_path), workspace, self._study_id)
             if checkpoint is not None:
                 checkpoint()
-            if self._keeps_all:
+            if self._evaluator.src_path:
                 _workspace.write_script(running.script, evaluation)
 
         return make_ready
 
     def _prepared(self, running: Running, trouble: HpoError | None) -> None:
         """The files of an evaluation were copied."""
+        while self._checkpoints.notes:
+            self._observers.notice(self._checkpoints.notes.pop())
         if self._running.get(running.evaluation.key) is not running or running.cause is not None:
             return
         if self._stop is not None or self._fault:
@@ -657,7 +660,7 @@ class Loop:
         try:
             for file in (running.stdout, running.stderr):
                 file.close(keep=failed)
-            if failed and not self._keeps_all:
+            if failed and not self._evaluator.src_path:
                 _workspace.write_script(running.script, running.evaluation)
         except OSError as error:
             self._observers.notice(f"the output of trial {running.trial.number} could not be kept: {error}")

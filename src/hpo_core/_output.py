@@ -62,7 +62,7 @@ class OutputFile:
         """
         keep = keep or self._keep
         if keep and self._head:
-            self._to_disk()
+            self._save(self._head[: self._limit])
         if self._file is not None:
             self._file.close()
             if not keep:
@@ -74,6 +74,15 @@ class OutputFile:
         """The last lines, at most `TAIL_LINES` of them and 4 KiB."""
         data = self._tail if self._head is None else bytes(self._head[-_TAIL:])
         return "\n".join(data.decode(errors="replace").splitlines()[-TAIL_LINES:])
+
+    def _save(self, data: bytearray) -> None:
+        """Write what is short in one go."""
+        fd = fresh_file(self.path, 0o600)
+        try:
+            while data:
+                data = data[os.write(fd, data) :]
+        finally:
+            os.close(fd)
 
     def _to_disk(self) -> None:
         """From now on everything goes to the file."""

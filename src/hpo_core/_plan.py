@@ -51,13 +51,17 @@ class Planner:
         directory: the study's.
         study_id: part of all names.
         elsewhere: whether workspaces are where the driver does not see them.
+        cwd: where the driver runs; empty: here.
     """
 
-    def __init__(self, evaluator: Evaluator, directory: Path, study_id: str, *, elsewhere: bool = False) -> None:
+    def __init__(
+        self, evaluator: Evaluator, directory: Path, study_id: str, *, elsewhere: bool = False, cwd: str = ""
+    ) -> None:
         self._evaluator = evaluator
         self._directory = directory
         self._study_id = study_id
         self._elsewhere = elsewhere
+        self._cwd = cwd or os.getcwd()
         self._template = Template(evaluator.cmd)
         self._of_study = {"HPO_STUDY": study_id, "HPO_STUDY_DIRECTORY": os.path.abspath(directory)}
         self._memory_limit_bytes = evaluator.memory_limit_bytes
@@ -69,7 +73,7 @@ class Planner:
         evaluator = self._evaluator
         nodes = width(evaluator, trial) if nodes is None else nodes
         name = attempt_name(trial.tag, attempt)
-        workspace = workspace_of(evaluator, name)
+        workspace = workspace_of(evaluator, name, self._cwd)
         if workspace and not self._elsewhere:
             stem = os.path.join(workspace, _workspace.NOTES, "")
             kept = Kept(f"{stem}stdout", f"{stem}stderr", f"{stem}command.sh")
@@ -80,7 +84,7 @@ class Planner:
             "HPO_TRIAL": str(trial.number),
             "HPO_ATTEMPT": str(attempt),
             "HPO_TAG": trial.tag,
-            "HPO_DIRECTORY": workspace or os.getcwd(),
+            "HPO_DIRECTORY": workspace or self._cwd,
             "HPO_NODELIST": slots[0].node if len(slots) == 1 else ",".join([slot.node for slot in slots]),
             "HPO_NUM_NODES": str(nodes),
             **self._of_study,
@@ -88,7 +92,7 @@ class Planner:
         if trial.fidelity is not None:
             environment["HPO_FIDELITY"] = f"{trial.fidelity:g}"
         if evaluator.checkpoint:
-            environment["HPO_CHECKPOINT"] = checkpoint_of(evaluator, self._directory, self._study_id, name)
+            environment["HPO_CHECKPOINT"] = checkpoint_of(evaluator, self._directory, self._study_id, name, self._cwd)
         arguments = trial.arguments
         if evaluator.flag:
             arguments = " ".join([arguments, *_facts_as_flags(evaluator, trial, nodes)])

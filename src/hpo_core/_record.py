@@ -21,7 +21,8 @@ from hpo_core.space import Params
 from hpo_core.trial import Failure, Result, State, Trial
 
 _SCALARS = (
-    "asked", "failed_in_a_row", "since_best", "baseline", "best", "elapsed_s", "budget", "stopped", "sources", "lines"
+    "asked", "failed_in_a_row", "since_best", "baseline", "best", "elapsed_s", "budget", "stopped", "sources", "lines",
+    "cwd",
 )  # fmt: skip
 
 
@@ -81,6 +82,8 @@ class Record:
         """Digests of the program's files, where they changed since the study was begun and that was accepted."""
         self.lines = 1
         """Records so far, the header among them."""
+        self.cwd = ""
+        """Where the driver of the last session runs; empty where that was not recorded."""
         self.stopped: str | None = None
         """Why the last session stopped, for people; None while one goes on, and after one that was killed."""
 
@@ -108,6 +111,7 @@ class Record:
             self.reports[record["trial"]] = self.reports.get(record["trial"], 0) + 1
         elif kind == "resumed":
             self.budget = record["budget"]
+            self.cwd = record.get("cwd", "")
             self.stopped = None
             self.clock = self.elapsed_s, record["time"]
         elif kind == "sources":

@@ -10,11 +10,13 @@ from hpo_core._history import History
 from hpo_core._plan import Planner, width
 from hpo_core._record import Record
 from hpo_core._table import columns, csv_text, row
+from hpo_core._workspace import script
 from hpo_core.allocation import Slot
 from hpo_core.budget import Budget
 from hpo_core.evaluator import Evaluator
+from hpo_core.exceptions import ConfigurationError
 from hpo_core.space import Params
-from hpo_core.trial import Trial, TrialRecord, Value
+from hpo_core.trial import Evaluation, Trial, TrialRecord, Value
 
 if TYPE_CHECKING:
     import pandas
@@ -53,6 +55,11 @@ class Results:
         return self._ledger.elapsed_s
 
     @property
+    def cwd(self) -> str:
+        """Where the driver of the last session runs, or ran; empty where that was not recorded."""
+        return self._ledger.cwd
+
+    @property
     def best_trial(self) -> TrialRecord | None:
         """The trial with the best figure of merit, the earliest of equals; None before a result."""
         return None if self._ledger.best is None else self.trials[self._ledger.best - 1]
@@ -88,17 +95,28 @@ class Results:
         return f"{self.evaluator.cmd if self.evaluator else ''} {arguments}".strip()
 
     def exact_command(self, trial: TrialRecord | Trial | int) -> str:
-        """The command line of a trial as it ran, or will run first: every placeholder is filled in."""
+        """The command line of a trial as it ran last, or will run next: every placeholder is filled in."""
         number = trial if isinstance(trial, int) else trial.number
+        return self.command(number) if self.evaluator is None else self._last_attempt(number, self.evaluator).command
+
+    def script(self, trial: TrialRecord | Trial | int) -> str:
+        """A shell script that does again what a trial did last, or will do next: where, which variables, the command.
+
+        Raises:
+            ConfigurationError: there is no evaluator.
+        """
         if self.evaluator is None:
-            return self.command(number)
+            raise ConfigurationError("this study has no evaluator: there is nothing to run")
+        return script(self._last_attempt(trial if isinstance(trial, int) else trial.number, self.evaluator))
+
+    def _last_attempt(self, number: int, evaluator: Evaluator) -> Evaluation:
         record = self.trials[number - 1]
         result = record.result
-        nodes = width(self.evaluator, record.trial)
+        nodes = width(evaluator, record.trial)
         names = result.nodes if result is not None and result.nodes else [f"NODE{i}" for i in range(1, nodes + 1)]
-        attempt = 1 if result is None else result.attempts
-        slots = tuple(map(Slot, names))
-        return Planner(self.evaluator, self.directory, self.id)(record.trial, attempt, slots, nodes)[0].command
+        attempt = len(self._ledger.attempts.get(number, ())) + 1 if result is None else result.attempts
+        planner = Planner(evaluator, self.directory, self.id, cwd=self.cwd)
+        return planner(record.trial, attempt, tuple(map(Slot, names)), nodes)[0]
 
     def rows(self) -> list[dict[str, Any]]:
         """One flat record a trial: number, state, fom, metrics, flags, and what else is known, in this order."""

@@ -39,6 +39,7 @@ class StudyView(Results):
         self.params = Params.from_json(header["params"])
         self.maximize = header["maximize"]
         self._ledger = Record(self.directory, self.params, -1.0 if self.maximize else 1.0)
+        self._ledger.cwd = header.get("cwd", "")
         snapshot = self._ledger.restore()
         lines = iter(
             read(self.directory, offset=snapshot.offset, lines=snapshot.lines) if snapshot else read(self.directory)
@@ -82,10 +83,18 @@ class StudyView(Results):
         Raises:
             ConfigurationError: there is no such trial.
         """
-        if not 1 <= number <= len(self.trials):
-            there = f"they are numbered 1 to {len(self.trials)}" if len(self.trials) else "none has begun yet"
-            raise ConfigurationError(f"{self.directory} has no trial {number}: {there}")
+        self.check_number(number)
         found = [line.record for line in read(self.directory) if line.record.get("trial") == number]
         if not found:
             raise JournalError(f"{self.directory}: the records of trial {number} are gone")
         return found
+
+    def check_number(self, number: int) -> None:
+        """Refuse the number of a trial that is not there.
+
+        Raises:
+            ConfigurationError: there is no such trial.
+        """
+        if not 1 <= number <= len(self.trials):
+            there = f"they are numbered 1 to {len(self.trials)}" if len(self.trials) else "none has begun yet"
+            raise ConfigurationError(f"{self.directory} has no trial {number}: {there}")

@@ -90,14 +90,17 @@ def make_checkpoint(directory: str) -> None:
 
 
 def write_script(path: str, evaluation: Evaluation) -> None:
-    """Write a script that does again what was run: directory, environment difference, command."""
-    directory = evaluation.directory or os.getcwd()
-    environment = evaluation.environment.items()
-    lines = ["#!/bin/sh", f"cd {shlex.quote(directory)} || exit 126"]
-    lines += [f"export {name}={shlex.quote(masked(name, text))}" for name, text in environment]
-    lines.append(evaluation.command)
-    with open(fresh_file(path, 0o700), "w") as file:
-        file.write("\n".join(lines) + "\n")
+    """Write the script of an evaluation to a file that can be run."""
+    with open(fresh_file(path, 0o700), "w", encoding="utf-8", errors="surrogateescape") as file:
+        file.write(script(evaluation))
+
+
+def script(evaluation: Evaluation) -> str:
+    """A script that does again what was run: directory, environment difference, command."""
+    environment = evaluation.environment
+    lines = ["#!/bin/sh", f"cd {shlex.quote(evaluation.directory or environment['HPO_DIRECTORY'])} || exit 126"]
+    lines += [f"export {name}={shlex.quote(masked(name, text))}" for name, text in environment.items()]
+    return "\n".join([*lines, evaluation.command, ""])
 
 
 def masked(name: str, text: str) -> str:

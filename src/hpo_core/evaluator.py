@@ -15,6 +15,7 @@ from hpo_core._words import did_you_mean, seconds, size_bytes
 from hpo_core.command import uses
 from hpo_core.exceptions import ConfigurationError
 from hpo_core.metrics import MetricSpec
+from hpo_core.space._domains import is_unicode
 
 FLAG_KEYS = ("nodes_per_evaluation", "fidelity")
 """What `Evaluator(flag=...)` can pass to the program."""
@@ -33,6 +34,8 @@ def _text(instance: object, attribute: attrs.Attribute[Any], value: object) -> N
         raise ConfigurationError(f"Evaluator: {attribute.name}={value!r} must be text")
     if "\0" in value:
         raise ConfigurationError(f"Evaluator: {attribute.name} holds a NUL character, which no command can")
+    if not is_unicode(value):
+        raise ConfigurationError(f"Evaluator: {attribute.name}={value!r} is no UTF-8, and could not be recorded")
 
 
 def _inside(instance: object, attribute: attrs.Attribute[Any], value: str) -> None:
@@ -83,7 +86,9 @@ def _time_or_zero(value: float | str | None) -> float | str:
 
 
 def _path(value: str | os.PathLike[str] | None) -> str:
-    return "" if value is None else os.fspath(value)
+    if value is None:
+        return ""
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
 def _launcher_name(value: str) -> str:
@@ -100,9 +105,13 @@ def _minutes(instance: object, attribute: attrs.Attribute[Any], value: object) -
     seconds(value, f"Evaluator: {attribute.name}")
 
 
+def _seconds(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    seconds(value, f"Evaluator: {attribute.name}", plain=1.0)
+
+
 def _seconds_or_none(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
     if value is not None:
-        seconds(value, f"Evaluator: {attribute.name}", plain=1.0)
+        _seconds(instance, attribute, value)
 
 
 def _size_or_none(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
@@ -167,8 +176,8 @@ class Evaluator:
             None: no limit.
         grace: seconds between TERM and KILL when an evaluation is ended.
         stop_wait: seconds that running evaluations may go on after an orderly stop.
-        keep_output: ``failed`` keeps whole output files of failures only, ``all`` of every evaluation;
-            with `src_path` all are kept.
+        keep_output: ``failed`` keeps whole output files of failures only, and a script that does it again; ``all``
+            keeps the output of every evaluation; with `src_path` all are kept.
         max_output: most bytes kept of each output file; None: no limit.
         metric_options, manager_options, launcher_options: options of those plugins, by their keys.
 
@@ -196,15 +205,15 @@ class Evaluator:
     flag: dict[str, str] = field(factory=dict, converter=_dict, validator=_known_flags)
     verbose: bool = field(default=False, validator=_truth)
     num_retries: int = field(default=0, validator=_whole)
-    retry_delay: float | str = field(default=0.0, validator=_seconds_or_none)
+    retry_delay: float | str = field(default=0.0, validator=_seconds)
     urika_args: str = field(default="", converter=_or_empty, validator=_text)
     metric_parser: str = field(default="text", validator=_text)
     metric_rule: str = field(default="last", validator=_text)
     maximize: bool = field(default=False, validator=_truth)
     eval_timeout: float | str | None = field(default=None, validator=_seconds_or_none)
     memory_limit: int | str | None = field(default=None, validator=_size_or_none)
-    grace: float | str = field(default=5.0, validator=_seconds_or_none)
-    stop_wait: float | str = field(default=10.0, validator=_seconds_or_none)
+    grace: float | str = field(default=5.0, validator=_seconds)
+    stop_wait: float | str = field(default=10.0, validator=_seconds)
     keep_output: str = field(default="failed", validator=_keeps)
     max_output: int | str | None = field(default=None, validator=_size_or_none)
     metric_options: dict[str, Any] = field(factory=dict, converter=_dict)

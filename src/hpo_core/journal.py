@@ -195,7 +195,10 @@ def read_at(directory: Path, offset: int) -> dict[str, Any]:
 
 def encode(record: Mapping[str, Any]) -> bytes:
     """A record as its line in the file."""
-    body = _dumps(record)[:-1].encode()
+    try:
+        body = _dumps(record)[:-1].encode()
+    except UnicodeEncodeError:  # Names of files that are no UTF-8 hold half characters.
+        body = _dumps_ascii(record)[:-1].encode()
     return b'%s,"crc":"%08x"}\n' % (body, zlib.crc32(body))
 
 
@@ -218,6 +221,7 @@ def number(value: float) -> float | str:
 _sync = getattr(os, "fdatasync", os.fsync)
 _loads = json.JSONDecoder().decode
 _dumps = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+_dumps_ascii = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
 
 
 def _line_start(fd: int, end: int) -> int:

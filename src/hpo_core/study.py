@@ -457,7 +457,8 @@ class Study(Results):
             self._ledger.notes.append(journal.repaired)
         if self._ledger.baseline is None and header["evaluate_defaults"]:
             self._ledger.begin_with(baseline(params, header["seed"]))
-        self._ledger.note("resumed", budget=limits)
+        self._ledger.cwd = os.getcwd()
+        self._ledger.note("resumed", budget=limits, cwd=self._ledger.cwd)
         self._ledger.flush()
 
     def _replay(self, strategy: type[Strategy], observers: Iterable[str | Observer]) -> None:
@@ -510,6 +511,7 @@ class Study(Results):
             make_strategy(strategy, params, header, self._outlook),
             -1.0 if header["maximize"] else 1.0,
         )
+        self._ledger.cwd = header.get("cwd", "")
         if evaluator is not None and not checkpoints and Capability.CONTINUES in self._ledger.strategy.capabilities:
             raise ConfigurationError(
                 f"strategy '{strategy.name}' continues trials from their checkpoints: "

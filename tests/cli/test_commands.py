@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from hpo_core import _processes
+from hpo_core._view import StudyView
 
 ROOT = Path(__file__).parents[2]
 
@@ -136,6 +137,7 @@ def test_a_study_of_ask_and_tell_can_be_looked_at(hpo, folder):
     assert "Study.load" in hpo("status", "s").out
     assert hpo("best", "s").out == "--x=0.5\n"
     assert hpo("show", "s", "2").status == 0
+    assert "no evaluator" in hpo("show", "s", "2", "--script").err
     assert hpo("resume", "s").status == hpo("clean", "s").status == 2
 
 
@@ -150,7 +152,7 @@ def test_show_tells_all_of_a_trial(hpo, study):
     assert "numbered 1 to 20" in hpo("show", study, "0").err
 
 
-def test_show_of_a_failure_gives_output_and_files(hpo, train):
+def test_show_of_a_failure_gives_output_and_files(hpo, train, folder):
     outcome = hpo(
         *("run", "-q", "-d", "s", "--trials", "1", "--retries", "1", "--param", "--mode=crash"), "--", *train.split()
     )
@@ -160,8 +162,22 @@ def test_show_of_a_failure_gives_output_and_files(hpo, train):
     assert "out of luck" in shown
     assert "attempt 1" in shown
     assert "s/output/1.2.err" in shown
+    assert hpo("show", "s", "1", "--script").out == (folder / "s/output/1.2.sh").read_text()
     assert hpo("best", "s").status == 1
     assert "1 failed (1 exit code)" in hpo("status", "s").out
+
+
+def test_show_gives_a_script_that_does_again_what_a_trial_did(hpo, study, folder, monkeypatch, tmp_path_factory):
+    """From anywhere; the script of a success is written nowhere else."""
+    fom = StudyView(folder / study).trials[19].fom
+    assert "again      hpo show my-study 20 --script | sh" in hpo("show", study, "20").out
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+    script = hpo("show", str(folder / study), "20", "--script").out
+    assert f"\ncd {folder} || exit 126\n" in script
+    assert "\nexport HPO_TRIAL=20\n" in script
+    again = subprocess.run(["sh"], input=script, capture_output=True, text=True, check=True)
+    assert again.stdout == f"FoM: {fom}\n"
+    assert "numbered 1 to 20" in hpo("show", str(folder / study), "21", "--script").err
 
 
 def test_export_has_the_number_in_the_first_column(hpo, study, folder):

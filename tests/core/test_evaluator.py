@@ -21,6 +21,7 @@ from hpo_core.testing.plugins import registered
         ({"cmd": 7}, "cmd=7 must be text"),
         ({"cmd": ["python", "t.py"]}, "must be text"),
         ({"cmd": "a\0b"}, "NUL"),
+        ({"cmd": "train caf\udce9.py"}, r"cmd='train caf\\udce9.py' is no UTF-8"),
         ({"nodes": -1}, "nodes=-1 must be a whole number, 0 or more"),
         ({"nodes": 1.5}, "nodes=1.5 must be a whole number"),
         ({"nodes": True}, "nodes=True must be a whole number"),
@@ -38,6 +39,10 @@ from hpo_core.testing.plugins import registered
         ({"verbose": "yes"}, "verbose='yes' must be True or False"),
         ({"maximize": 1}, "maximize=1 must be True or False"),
         ({"launcher": 3}, "launcher=3 must be text"),
+        ({"grace": None}, "grace: None is no duration"),
+        ({"checkpoint": 3}, "checkpoint=3 must be text"),
+        ({"src_path": 3}, "src_path=3 must be text"),
+        ({"run_path": 3.0}, r"run_path=3\.0 must be text"),
         ({"keep_output": "some"}, "keep_output='some' must be one of 'failed', 'all'"),
         (
             {"flag": {"nodes_per_evaluatoin": "--N"}},

@@ -186,6 +186,24 @@ def test_options_of_the_simulated_cluster_count(params):
     assert run.time_s == 240.0
 
 
+def test_a_loss_of_a_node_that_there_is_not_is_refused(params):
+    options = {"preemptions": {"sim2": 5.0, "sim99": 20.0}}
+    with (
+        hpo.Evaluator("program", nodes=8, workload_manager="simulated", manager_options=options) as evaluator,
+        pytest.raises(
+            hpo.ConfigurationError, match="'preemptions': there is no node 'sim99'; the nodes are sim1 to sim8"
+        ),
+    ):
+        hpo.simulate(params, evaluator, loss, run_time=60.0, n_trials=6, seed=1)
+
+
+def test_an_allocation_shorter_than_a_run_is_said(params):
+    with hpo.Evaluator("program", workload_manager="simulated", manager_options={"walltime": "1m"}) as evaluator:
+        run = hpo.simulate(params, evaluator, loss, run_time="5m", n_trials=6, seed=1)
+    assert run.trials == 0
+    assert "too soon for another evaluation (none has ended in time)" in run.stopped
+
+
 def test_a_curve_is_printed_step_by_step_and_a_strategy_may_stop_it(params, evaluator):
     """What early stopping saves can be seen before it is paid for."""
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import hpo_core as hpo
+from hpo_core._view import StudyView
 
 SHOW = """\
 #!/bin/sh
@@ -198,6 +199,14 @@ def test_a_workspace_that_cannot_be_made_stops_the_study_with_the_reason(search,
         search("./show", src_path="source")
 
 
+def test_the_script_of_a_workspace_can_be_had_from_anywhere(search, source, tmp_path_factory, monkeypatch):
+    search("./show", src_path="source", study={"n_trials": 2})
+    script = Path("run/point2/.hpo/command.sh").read_text()
+    directory = Path("study").absolute()
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+    assert StudyView(directory).script(2) == script
+
+
 def test_a_failure_without_src_path_keeps_its_output(search, program):
     program("fail", "#!/bin/sh\necho some; echo words >&2; exit 3\n")
     search("./fail", study={"n_trials": 1})
@@ -208,10 +217,27 @@ def test_a_failure_without_src_path_keeps_its_output(search, program):
     assert (again.returncode, again.stdout) == (3, "some\n")
 
 
+@pytest.mark.filterwarnings("ignore:no trial has a result")
+def test_a_directory_whose_name_is_no_utf8_does(here, monkeypatch):
+    os.mkdir(b"caf\xe9")
+    monkeypatch.chdir(b"caf\xe9")
+    with (
+        hpo.Evaluator("echo some; exit 3", workload_manager="local") as evaluator,
+        hpo.Study(hpo.Params([["--x", 1.0, (0.0, 9.0)]]), evaluator, n_trials=1, directory="study") as study,
+    ):
+        study.optimize()
+    script = Path("study/output/1.1.sh").absolute()
+    with hpo.Study.load("study") as loaded:
+        assert os.fsencode(loaded.cwd) == os.getcwdb()
+    again = subprocess.run([script], cwd="/", capture_output=True, text=True)
+    assert (again.returncode, again.stdout) == (3, "some\n")
+
+
 @pytest.mark.parametrize(("keep", "kept"), [("failed", False), ("all", True)])
 def test_output_of_successes_is_kept_on_demand(search, keep, kept):
     search("./value", keep_output=keep, study={"n_trials": 1})
-    assert Path("study/output/1.1.out").exists() == kept
+    output = Path("study/output")
+    assert sorted(path.name for path in output.glob("*")) == ["1.1.out"] * kept
 
 
 def test_checkpoints_without_workspaces_lie_in_the_study(search, program):

@@ -17,6 +17,7 @@ import continuing
 import hpo_core as hpo
 from continuing import Chain, Wanderer
 from hpo_core import ConfigurationError, Failure, State, StudyStopped, _trees
+from hpo_core.cli._session import report
 from hpo_core.journal import read
 from hpo_core.registry import added
 
@@ -104,6 +105,26 @@ print("FoM: 1")
     assert held(study) == {"point1"}, "the failed trial's is deleted, the one that may be continued again is not"
 
 
+def test_a_checkpoint_that_is_left_empty_is_said_once(make: Make, program: Callable[[str], str]) -> None:
+    """The command may read the variable, so that only what it leaves shows whether it knows of checkpoints."""
+    told: list[str] = []
+
+    class Listener(hpo.Observer):
+        name = "listener"
+
+        def notice(self, text: str) -> None:
+            told.append(text)
+
+    make(program("print('FoM: 1')"), study={"n_trials": 4, "observers": [Listener()]}).optimize()
+    assert [text for text in told if "checkpoint" in text] == [
+        "trial 2 continues trial 1, which left its checkpoint empty, so it begins anew: the command should write its "
+        "state below @checkpoint (the variable HPO_CHECKPOINT), and read it there"
+    ]
+    told.clear()
+    make(program(COUNTS), study={"n_trials": 4, "observers": [Listener()]}).optimize()
+    assert not [text for text in told if "checkpoint" in text]
+
+
 def test_each_attempt_begins_from_the_parents(make: Make, program: Callable[[str], str]) -> None:
     """What a failed attempt has left in its directory is not gone on with."""
     fails = COUNTS + "\nif count == 1 and os.environ['HPO_ATTEMPT'] != '3': sys.exit(1)\n"
@@ -177,6 +198,7 @@ def test_a_budget_that_does_not_do_stops_the_study_and_loses_nothing(make: Make,
     with pytest.raises(StudyStopped, match=r"still needed hold 293 KiB, and checkpoint_budget is 250 KiB") as told:
         study.optimize()
     assert "hpo run --resume-if-exists" in str(told.value)
+    assert "hpo resume" not in "".join(report(study)), "that can't help: it goes on with what was recorded"
     assert foms(study)[:3] == [-1, -2, -3]
     assert study.trials[3].state is State.RUNNING
     study.close()

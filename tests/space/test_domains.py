@@ -207,6 +207,7 @@ def test_ordered_values_move_near_and_unordered_ones_anywhere():
         (lambda: Values([math.nan]), "write it as a string, 'nan'"),
         (lambda: Values("abc"), "no list of values"),
         (lambda: Values(["a\0"]), "NUL"),
+        (lambda: Values(["a", "\udcff"]), r"'\\udcff' has half a character"),
         (lambda: domain_from((1, 2, 3)), "has 3 elements"),
         (lambda: domain_from(("a", "b")), "a choice is a \\[list\\]"),
         (lambda: domain_from({1, 2}), "is a set; write"),

@@ -314,6 +314,7 @@ def test_what_is_no_point_is_refused(values, message):
         ([["", (0, 1)]], "empty flag"),
         ([["--a\n", (0, 1)]], "line breaks"),
         ([["--a\0b", (0, 1)]], "NUL"),
+        ([["--a\ud800", (0, 1)]], "half a character"),
         ([[" --a", (0, 1)]], "write '--a'"),
         ([["--a", (0, 1)], ["--a", (0, 2)]], "--a: this flag is there twice"),
         ([["--a", 2, (0, 1)]], "--a: the default does not fit: 2 is outside \\(0, 1\\)"),

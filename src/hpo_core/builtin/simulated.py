@@ -96,7 +96,22 @@ class SimulatedManager(WorkloadManager):
         wanted = request.slots or request.nodes // request.nodes_per_eval
         slots = max(1, -(-wanted * request.nodes_per_eval // request.nodes))
         self._wanted = [Node(f"sim{i}", slots=slots) for i in range(1, request.nodes + 1)]
+        for option in ("node_failures", "preemptions"):
+            self._check_names(option)
         self._get(events)
+
+    def _check_names(self, option: str) -> None:
+        """Refuse a loss of a node that there is not.
+
+        Raises:
+            ConfigurationError: it names such a node.
+        """
+        given, names = getattr(self.options, option), [node.name for node in self._wanted]
+        strangers = sorted(set(given).difference(names)) if isinstance(given, Mapping) else []
+        if strangers:
+            there = names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}"
+            with _said_of("workload manager", option):
+                raise ConfigurationError(f"there is no node '{strangers[0]}'; the nodes are {there}")
 
     def attach(self, events: EventLoop) -> None:
         self._begin(events, events.now() + self._start_s - self._events.now())

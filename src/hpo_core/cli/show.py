@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hpo_core._summary import show_command
 from hpo_core.cli import _arguments
 
 if TYPE_CHECKING:
@@ -18,11 +19,16 @@ if TYPE_CHECKING:
 @click.command
 @_arguments.directory
 @click.argument("trial", type=click.INT)
-def command(directory: str, trial: int) -> int:
+@click.option("--script", is_flag=True, help="Print a shell script that does again what the trial did.")
+def command(directory: str, trial: int, *, script: bool) -> int:
     """Show one trial: its values, how it went, its command, and where its files are."""
     from hpo_core._view import StudyView
 
     view = StudyView(directory)
+    if script:
+        view.check_number(trial)
+        click.echo(view.script(trial), nl=False)
+        return 0
     for name, text in _facts(view, trial):
         head, *more = text.splitlines() or [""]
         click.echo(f"{name:<10} {head}".rstrip())
@@ -54,6 +60,8 @@ def _facts(view: StudyView, number: int) -> Iterator[tuple[str, str]]:
     if finished is not None:
         yield from _ending(finished)
     yield "command", view.exact_command(number)
+    if view.evaluator is not None:
+        yield "again", f"{show_command(view.directory, number)} --script | sh"
     attempts = max([1, *(entry.get("attempt", entry.get("attempts", 1)) for entry in story)])
     yield from _places(view, number, attempts, driven=driven)
 
@@ -88,7 +96,7 @@ def _places(view: StudyView, number: int, attempts: int, *, driven: bool) -> Ite
     if view.evaluator is None:
         return
     trial = view.trials[number - 1].trial
-    planner = Planner(view.evaluator, view.directory, view.id)
+    planner = Planner(view.evaluator, view.directory, view.id, cwd=view.cwd)
     found = []
     for attempt in range(1, attempts + 1):
         evaluation, kept = planner(trial, attempt, ())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -53,13 +52,15 @@ def _sentence(view: StudyView) -> str:
 
 
 def _who(view: StudyView, driver: str | None) -> str:
+    from hpo_core._summary import way_on
+
     if driver is not None:
         return f"{driver} works on it"
     if view.evaluator is None:
         return "nobody works on it, go on with Study.load, ask and tell"
     why = f"stopped: {view.stop_detail}" if view.stop_detail else "its driver is gone"
-    directory = shlex.quote(str(view.directory))
-    return f"{why}; nobody works on it, go on with: hpo resume {directory}{_more(view)}"
+    command = way_on(view.directory, view.stop_detail or "")
+    return f"{why}; nobody works on it{f', go on with: {command}{_more(view)}' if command else ''}"
 
 
 def _more(view: StudyView) -> str:

@@ -754,6 +754,11 @@ class Integer(Domain):
         return part
 
 
+def is_unicode(text: str) -> bool:
+    """Whether a text is whole characters: lone surrogates, such as names of files that are no UTF-8 hold, are none."""
+    return not any("\ud800" <= char <= "\udfff" for char in text)
+
+
 @attrs.frozen(init=False)
 class Values(Domain):
     """A list of values, used as written.
@@ -764,7 +769,7 @@ class Values(Domain):
             as any other.
 
     Raises:
-        SpaceError: an empty list, a value of another type, NaN or infinite floats, NUL characters, two
+        SpaceError: an empty list, a value of another type, NaN or infinite floats, NUL or half characters, two
             values that are equal or have the same text.
     """
 
@@ -790,6 +795,8 @@ class Values(Domain):
                 raise SpaceError(f"{value!r} in a list is not a finite number; write it as a string, {str(value)!r}")
             if isinstance(value, str) and "\0" in value:
                 raise SpaceError(f"{value!r} has a NUL character, which no command line can carry")
+            if isinstance(value, str) and not is_unicode(value):
+                raise SpaceError(f"{value!r} has half a character (a lone surrogate), which no file can hold")
             text = f"{value}"
             if value in index or text in texts:
                 other = texts[text] if text in texts else next(v for v in index if v == value)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from hpo_core.exceptions import CyclicConditionError, SpaceError
 from hpo_core.space import _graph
 from hpo_core.space._conditions import Bound, Rule, rule_from_json
-from hpo_core.space._domains import Domain, Real, Value, domain_from, plain
+from hpo_core.space._domains import Domain, Real, Value, domain_from, is_unicode, plain
 from hpo_core.space._expression import Expression, check_types, flag_hint, parse
 from hpo_core.space._grid import GridCursor
 from hpo_core.space._plan import Constraint, Plan
@@ -530,5 +530,7 @@ def _check_flag(flag: object, position: int) -> None:
         raise SpaceError(f"element {position} of Params has an empty flag; write one such as '--lr'")
     if any(char in flag for char in "\n\r\0"):
         raise SpaceError(f"{flag!r}: a flag cannot hold line breaks or NUL characters")
+    if not is_unicode(flag):
+        raise SpaceError(f"{flag!r} has half a character (a lone surrogate), which no file can hold")
     if flag != flag.strip():
         raise SpaceError(f"{flag!r}: a flag cannot start or end with blanks; write {flag.strip()!r}")
