@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import TracebackType
+from typing import ParamSpec, TypeVar
 
 from hpo_core.exceptions import HpoError, PluginError, StudyStopped
 
+Arguments = ParamSpec("Arguments")
+Answer = TypeVar("Answer")
 
-class Blaming:
-    """Turns what is raised inside into a `StudyStopped` that begins with `what`, the cause chained; to be used often.
+
+def guarded(
+    call: Callable[Arguments, Answer], what: str, *, passing: type[Exception] | tuple[()] = ()
+) -> Callable[Arguments, Answer]:
+    """The same call; what it raises becomes a `StudyStopped` that begins with `what`, the cause chained.
 
     Args:
+        call: to be made often.
         what: such as ``strategy 'x' failed in tell``.
+        passing: errors that are left as they are.
     """
 
-    __slots__ = ("_what",)
+    def made(*arguments: Arguments.args, **named: Arguments.kwargs) -> Answer:
+        try:
+            return call(*arguments, **named)
+        except passing:
+            raise
+        except Exception as error:
+            raise blamed(what, error) from error
 
-    def __init__(self, what: str) -> None:
-        self._what = what
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: type | None, error: BaseException | None, traceback: TracebackType | None) -> None:
-        if isinstance(error, Exception):
-            raise blamed(self._what, error) from error
+    return made
 
 
 @contextmanager

@@ -6,9 +6,8 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-from attrs import field, frozen
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
 
 from hpo_core.interfaces import MetricParser, MetricReader, Reading
 from hpo_core.trial import Failure, Report
@@ -21,8 +20,7 @@ _DECIMAL_COMMA = re.compile(r"(?<![\d.,])\d+,\d+(?![\d.,])")
 _SHOWN = 80
 
 
-@frozen
-class Outcome:
+class Outcome(NamedTuple):
     """What an evaluation's output amounts to.
 
     Attributes:
@@ -34,7 +32,7 @@ class Outcome:
     """
 
     fom: float = math.nan
-    metrics: Mapping[str, float] = field(factory=dict)
+    metrics: Mapping[str, float] = MappingProxyType({})
     failure: Failure | None = None
     message: str = ""
     steps: int = 0
@@ -103,7 +101,8 @@ class Collector:
             the outcome. ``last`` and ``first`` take the last or first value of each metric; ``min`` and ``max``
             the report with the smallest or largest figure of merit, those that are not finite aside.
         """
-        self._take(self._reader.finish(directory))
+        if readings := self._reader.finish(directory):
+            self._take(readings)
         if self._reader.near_miss != self._near_miss:
             self._near_miss, self._near_line = self._reader.near_miss, 0
         if len(self._latest) < len(self._labels):

@@ -194,8 +194,7 @@ class Engine:
         if self._guard is None:
             self._guard = self._start_guard()
         environment: dict[bytes, bytes | str] = {**self._environment, b"HPO_EVALUATION": job.name}
-        for name, text in job.environment.items():
-            environment[_encoded(name)] = text
+        environment.update(zip(_encoded(tuple(job.environment)), job.environment.values()))  # noqa: B905 - Python 3.8
         pipes: list[int] = []
         try:
             pipes += os.pipe()
@@ -450,16 +449,17 @@ class Engine:
         """Read what is left in the pipes, without waiting for those who may still hold them open."""
         left = _DRAIN_AT_MOST
         for fd, stream in process.pipes.items():
-            more = True
-            while more and left > 0:
+            while left > 0:
                 try:
                     data = os.read(fd, _CHUNK)
                 except BlockingIOError:
                     break
-                if data:
-                    self._output(process.job.key, data, stream)
-                left -= len(data)
-                more = len(data) == _CHUNK
+                if not data:
+                    break
+                self._output(process.job.key, data, stream)
+                if len(data) < _CHUNK:
+                    break
+                left -= _CHUNK
 
     def _close_pipe(self, process: _Process, fd: int) -> None:
         if process.heard and not self._paused:
@@ -477,8 +477,10 @@ class Engine:
         del self._running[process.job.key]
 
 
-_encoded = lru_cache(maxsize=1024)(os.fsencode)
-"""Names of variables as they are told from those that are inherited."""
+@lru_cache(maxsize=64)
+def _encoded(names: tuple[str, ...]) -> tuple[bytes, ...]:
+    """Names of variables as they are told from those that are inherited; most jobs have the same ones."""
+    return tuple(map(os.fsencode, names))
 
 
 def reason(error: OSError) -> str:

@@ -39,7 +39,7 @@ class History(Sequence[TrialRecord]):
         """Writes the values of a trial as they stand behind the command."""
         self._values = array("d")
         """A row for each trial, in the space's order of flags; NaN where one is not active."""
-        self._codes = [
+        self._codes: list[tuple[str, Callable[[Any], float] | None]] = [
             (flag, domain.code if isinstance(domain, Values) else None) for flag, domain in space.domains.items()
         ]
         self._metrics: dict[str, array[float]] = {}
@@ -99,10 +99,13 @@ class History(Sequence[TrialRecord]):
 
     def add(self, trial: Trial, offset: int) -> None:
         """Add a trial that runs; its number must be the next one; `offset`: of its record, -1 where it has none."""
-        get, append = trial.values.get, self._values.append
-        for flag, code in self._codes:
-            value: Any = get(flag, _NAN)
-            append(value if code is None or value != value else code(value))
+        find: Callable[[str], Any] = trial.values.get
+        self._values.extend(
+            [
+                _NAN if (value := find(flag)) is None else value if code is None else code(value)
+                for flag, code in self._codes
+            ]
+        )
         i = self._length
         if i == len(self._state):
             self._make_room()
@@ -126,7 +129,8 @@ class History(Sequence[TrialRecord]):
         i = number - 1
         self._fom[i], self._duration[i] = result.fom, result.duration_s
         self._state[i] = _STATES.index(result.state)
-        self._failure[i] = _FAILURES.index(result.failure)
+        if result.failure is not None:
+            self._failure[i] = _FAILURES.index(result.failure)
         self._attempts[i] = result.attempts
         self._exit_code[i] = -1000 if result.exit_code is None else result.exit_code
         self._steps[i] = result.steps

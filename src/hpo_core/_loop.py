@@ -19,7 +19,7 @@ from attrs import mutable
 from hpo_core import _workspace
 from hpo_core import events as ev
 from hpo_core._asker import Asker, InlineAsker, ThreadAsker, take_up
-from hpo_core._blame import Blaming
+from hpo_core._blame import guarded
 from hpo_core._checkpoints import Checkpoints
 from hpo_core._ledger import Ledger
 from hpo_core._lifetimes import Lifetimes
@@ -122,11 +122,20 @@ class Loop:
         self._elapsed_before = ledger.elapsed_s
         self._usual_width = max(evaluator.nodes_per_eval, 1)
         self._plan = Planner(evaluator, ledger.directory, study_id, elsewhere=self._makes_files)
-        self._blaming_launcher = {
-            method: Blaming(f"launcher '{backend.launcher.name}' failed in {method}")
-            for method in ("adopt", "clean", "end", "forget", "launch")
-        }
-        self._blaming_parser = Blaming(f"metric parser '{backend.parser.name}' failed")
+        launcher, parser = backend.launcher, backend.parser
+        launchers_fault, parsers_fault = (
+            f"launcher '{launcher.name}' failed in",
+            f"metric parser '{parser.name}' failed",
+        )
+        self._have_adopted = guarded(launcher.adopt, f"{launchers_fault} adopt")
+        self._have_cleaned = guarded(launcher.clean, f"{launchers_fault} clean")
+        self._have_ended = guarded(launcher.end, f"{launchers_fault} end")
+        self._have_forgotten = guarded(launcher.forget, f"{launchers_fault} forget")
+        self._have_launched = guarded(launcher.launch, f"{launchers_fault} launch", passing=LaunchError)
+        self._read = guarded(Running.read, parsers_fault)
+        self._read_rest = guarded(Running.read_rest, parsers_fault)
+        self._result = guarded(Running.result, parsers_fault)
+        self._collector = guarded(partial(Collector, self._spec, backend.parser), parsers_fault)
         self._keeps_all = bool(evaluator.src_path) or evaluator.keep_output == "all"
         self._most = evaluator.num_parallel_evals or math.inf
         """Evaluations at the same time, whatever there is room for."""
@@ -196,8 +205,7 @@ class Loop:
         self._check_budget()
         self._ledger.flush()
         if self._over:
-            with self._blaming_launcher["forget"]:
-                self._backend.launcher.forget(self._over)
+            self._have_forgotten(self._over)
             self._over = []
         self._tell()
 
@@ -329,9 +337,7 @@ class Loop:
             return
         adopted = self._adopt()
         numbers = [number for number in ledger.history.open_numbers() if number not in adopted]
-        with self._blaming_launcher["clean"]:
-            left = self._backend.launcher.clean(self._study_id, self._evaluator.grace_s)
-        for ended in left:
+        for ended in self._have_cleaned(self._study_id, self._evaluator.grace_s):
             self._observers.notice(f"ended what an earlier driver left running: {ended}")
         for number in numbers:
             trial, attempt = ledger.history.trial(number), len(ledger.attempts.get(number, ())) + 1
@@ -350,8 +356,7 @@ class Loop:
             running.adopted = True
             running.started_s -= 0.0 if self._events.virtual else seconds_since(launch.time)
             found[running.evaluation.key] = running
-        with self._blaming_launcher["adopt"]:
-            adopted = self._backend.launcher.adopt([running.evaluation for running in found.values()])
+        adopted = self._have_adopted([running.evaluation for running in found.values()])
         for running in sorted((found[key] for key in adopted), key=lambda running: running.started_s):
             self._pool.claim(running.evaluation.slots)
             self._now_runs(running)
@@ -491,11 +496,10 @@ class Loop:
     def _start(self, running: Running, trouble: HpoError | None) -> None:
         evaluation = running.evaluation
         if trouble is None:
-            with self._blaming_launcher["launch"]:
-                try:
-                    self._backend.launcher.launch(evaluation)
-                except LaunchError as error:
-                    trouble = error
+            try:
+                self._have_launched(evaluation)
+            except LaunchError as error:
+                trouble = error
         if trouble is None:
             running.started_s = self._events.now()
             self._now_runs(running)
@@ -540,16 +544,14 @@ class Loop:
         self._limit_is_timed = False
 
     def _prepare(self, trial: Trial, attempt: int, slots: tuple[Slot, ...]) -> Running:
-        evaluation, kept = self._plan(trial, attempt, slots)
+        evaluation, kept = self._plan(trial, attempt, slots, len(slots))
         if self._makes_files:
             evaluation = attrs.evolve(evaluation, files=self._checkpoints.files(trial, attempt))
         limit, keeps_all = self._evaluator.max_output_bytes, self._keeps_all
-        with self._blaming_parser:
-            collector = Collector(self._spec, self._backend.parser)
         return Running(
             trial,
             evaluation,
-            collector,
+            self._collector(),
             self._events.now(),
             OutputFile(kept.stdout, keep=keeps_all, limit=limit),
             OutputFile(kept.stderr, keep=keeps_all, limit=limit),
@@ -567,9 +569,7 @@ class Loop:
         running = self._running.get(event.key)
         if running is None:
             return
-        with self._blaming_parser:
-            reports = running.read(event.data, event.stream)
-        for report in reports:
+        for report in self._read(running, event.data, event.stream):
             self._report(running, report)
 
     def _report(self, running: Running, report: Report) -> None:
@@ -597,8 +597,7 @@ class Loop:
         if running.being_prepared:
             self._events.post(ev.Ended(running.evaluation.key))
         else:
-            with self._blaming_launcher["end"]:
-                self._backend.launcher.end(running.evaluation.key, grace_s)
+            self._have_ended(running.evaluation.key, grace_s)
 
     def _ended(self, event: ev.Ended) -> None:
         running = self._running.pop(event.key, None)
@@ -606,9 +605,8 @@ class Loop:
             return  # A late word on an attempt that was given up.
         self._pool.give_back(running.evaluation.slots)
         self._limited.pop(event.key, None)
-        with self._blaming_parser:
-            rest = running.read_rest()
-            result = running.result(event, self._events.now(), self._ledger.sign)
+        rest = self._read_rest(running)
+        result = self._result(running, event, self._events.now(), self._ledger.sign)
         if running.cause is None:
             self._lifetimes.took(result.duration_s)
         for report in rest:
@@ -621,7 +619,7 @@ class Loop:
         """A trial is over, or its next attempt waits."""
         failure = result.failure
         if failure is None:
-            self._finish_trial(trial, result)
+            self._ledger.finish(trial, result)
             return
         policy = POLICIES[failure]
         earlier = self._ledger.attempts.get(trial.number, ())
@@ -635,7 +633,7 @@ class Loop:
             self._observers.notice(f"trial {trial.number}, attempt {attempt}: {result.message}; trying again")
             self._try_again(_Waiting(trial, attempt + 1), policy)
         else:
-            self._finish_trial(trial, result)
+            self._ledger.finish(trial, result)
 
     def _try_again(self, waiting: _Waiting, policy: Policy) -> None:
         delay_s = self._evaluator.retry_delay_s if policy.delay_s is None else policy.delay_s
@@ -650,9 +648,6 @@ class Loop:
             self._events.post(ev.Wake())
 
         self._events.call_later(delay_s, due)
-
-    def _finish_trial(self, trial: Trial, result: Result) -> None:
-        self._ledger.finish(trial, result)
 
     def _could_not_start(self, trial: Trial, attempt: int, result: Result) -> None:
         """A fault of the set-up, not of the point: stop, and leave the trial open for a resumed study."""

@@ -20,7 +20,9 @@ class Observers:
         self._observers = list(observers)
 
     def __getattr__(self, name: str) -> Callable[..., None]:
-        return partial(self._call, name) if self._observers else _nothing
+        call = partial(self._call, name) if self._observers else _nothing
+        setattr(self, name, call)  # is found at once from now on
+        return call
 
     def _call(self, method: str, *arguments: object) -> None:
         for observer in list(self._observers):

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-
-from attrs import frozen
+from typing import NamedTuple
 
 from hpo_core import _workspace
 from hpo_core._checkpoints import attempt_name, checkpoint_of, workspace_of
@@ -16,8 +15,7 @@ from hpo_core.exceptions import ConfigurationError
 from hpo_core.trial import Evaluation, Trial
 
 
-@frozen
-class Kept:
+class Kept(NamedTuple):
     """Where the files of one evaluation are, if they are kept.
 
     Attributes:

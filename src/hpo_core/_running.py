@@ -72,7 +72,8 @@ class Running:
         """Take a last line that had no end."""
         for line in self._error_lines.flush():
             self.collector.stderr_line(line)
-        return self._reports_in(self._lines.flush())
+        rest = self._lines.flush()
+        return self._reports_in(rest) if rest else []
 
     def result(self, event: Ended, now_s: float, sign: float) -> Result:
         """What it came to.

@@ -8,9 +8,7 @@ import shlex
 import shutil
 import sys
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
-
-from attrs import frozen
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from hpo_core.space import Domain
@@ -49,8 +47,7 @@ def uses(command: str, placeholder: str) -> bool:
     return any(match[1] == placeholder for match in _PLACEHOLDER.finditer(command))
 
 
-@frozen
-class CommandLine:
+class CommandLine(NamedTuple):
     """A command line that is ready to run.
 
     Attributes:

@@ -86,7 +86,7 @@ class Journal:
         if os.lseek(self._fd, 0, os.SEEK_END) != start:
             raise JournalError(f"another driver has written to {self.path}; this one stops, and changed nothing of it")
         try:
-            written = 0
+            written = os.pwrite(self._fd, data, start)
             while written < len(data):
                 written += os.pwrite(self._fd, data[written:], start + written)
             if self._sync or durable:

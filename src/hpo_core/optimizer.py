@@ -6,11 +6,13 @@ import sys
 from pathlib import Path
 from typing import Any, ClassVar
 
+from hpo_core._options import build_options
 from hpo_core._tablelog import TableLog
 from hpo_core._words import did_you_mean
 from hpo_core.evaluator import Evaluator
 from hpo_core.exceptions import ConfigurationError
-from hpo_core.interfaces import Observer
+from hpo_core.interfaces import Observer, Strategy
+from hpo_core.registry import get
 from hpo_core.space import Params
 from hpo_core.study import Study
 from hpo_core.trial import Value
@@ -58,6 +60,8 @@ class Optimizer:
             raise ConfigurationError(f"evaluator must be hpo.Evaluator, not {type(evaluator).__name__}")
         self.evaluator = evaluator
         self.__dict__.update(known, **arguments)
+        self._checked_options()
+        self._n_trials()
         self.best_fom: float | None = None
         """Figure of merit of the best hyperparameters; None before a result."""
         self.best_params: dict[str, Value] | None = None
@@ -77,12 +81,11 @@ class Optimizer:
         if self.evaluator is None:
             raise ConfigurationError(f"{type(self).__name__} needs an evaluator: {type(self).__name__}(evaluator)")
         arguments = self.__dict__
-        options = {name: arguments[name] for name in self._options}
         study = Study(
             params,
             self.evaluator,
             strategy=self.strategy,
-            strategy_options=options,
+            strategy_options=self._checked_options(),
             n_trials=self._n_trials(),
             seed=arguments["seed"],
             directory=arguments["directory"],
@@ -97,7 +100,14 @@ class Optimizer:
             self.best_params = None if study.best_params is None else _plain(study.best_params)
             study.close()
 
+    def _checked_options(self) -> dict[str, Any]:
+        """The strategy's options; ConfigurationError names a wrong one."""
+        options = {name: self.__dict__[name] for name in self._options}
+        build_options(get(Strategy, self.strategy).Options, options, type(self).__name__)
+        return options
+
     def _n_trials(self) -> int | None:
+        """The budget; a wrong argument raises ConfigurationError."""
         return None
 
     def _observers(self) -> list[Observer]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from hpo_core.exceptions import ConfigurationError
 from hpo_core.optimizer import Optimizer as _Optimizer
 
 
@@ -28,7 +29,10 @@ class RandomOptimizer(_Optimizer):
     _own: ClassVar[dict[str, Any]] = {"num_iters": 1000}
 
     def _n_trials(self) -> int | None:
-        return int(self.__dict__["num_iters"])
+        number = self.__dict__["num_iters"]
+        if isinstance(number, bool) or not isinstance(number, int) or number < 1:
+            raise ConfigurationError(f"RandomOptimizer: num_iters={number!r} must be a whole number, 1 or more")
+        return number
 
 
 Optimizer = RandomOptimizer

@@ -20,6 +20,7 @@ from hpo_core.exceptions import ConfigurationError
         ("'a:b,c',\"d\"", {"values": ["a:b,c", "d"]}),
         ("it's,ok", {"values": ["it's", "ok"]}),
         ("5", {"values": [5]}),
+        ("(a,b)", {"values": ["(a", "b)"]}),
     ],
 )
 def test_domains(text, table):
@@ -36,6 +37,8 @@ def test_domains(text, table):
         ("1:x", "'x' is no number"),
         ("a,b:log", "'log' has no meaning behind a list"),
         ("1:2:default", "no meaning"),
+        ("(0, 1)", "looks like a range in Python; here that is 0:1$"),
+        ("0.5, (1e-3,1)", "here that is 1e-3:1:default=0.5$"),
     ],
 )
 def test_mistakes_in_domains(text, message):

@@ -99,7 +99,7 @@ def test_wrong_arguments(arguments, message):
 )
 def test_wrong_values_are_refused_before_anything_runs(place, arguments):
     with pytest.raises(hpo.ConfigurationError, match=next(iter(arguments))):
-        hpo.GeneticOptimizer(evaluator(), **arguments).optimize(hpo.Params(PARAMS))
+        hpo.GeneticOptimizer(evaluator(), **arguments)
     assert sorted(path.name for path in place.iterdir()) == ["train.py"]
 
 

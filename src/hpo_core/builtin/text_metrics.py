@@ -68,7 +68,8 @@ class _TextReader(MetricReader):
         self._pattern = pattern
         self._step = step
         self._missing = set(metrics)
-        self._near: NearMisses | None = NearMisses(metrics)
+        self._looks_for_near = True
+        self._near: NearMisses | None = None
 
     def line(self, text: str) -> Sequence[Reading]:
         for metric in self._metrics:
@@ -77,10 +78,12 @@ class _TextReader(MetricReader):
                 if readings:
                     return readings
                 break
-        if self._near is not None and self._near.line(text):
-            self.near_miss = self._near.text
-            if self._near.settled:
-                self._near = None
+        if self._looks_for_near:
+            if self._near is None:
+                self._near = NearMisses(name for name in self._metrics if name in self._missing)
+            if self._near.line(text):
+                self.near_miss = self._near.text
+                self._looks_for_near = not self._near.settled
         return ()
 
     def _readings(self, text: str) -> list[Reading]:
@@ -102,8 +105,7 @@ class _TextReader(MetricReader):
         before = len(self._missing)
         self._missing.difference_update(*found)
         if len(self._missing) < before:
-            self.near_miss = ""
-            self._near = NearMisses(self._missing) if self._missing else None
+            self.near_miss, self._near, self._looks_for_near = "", None, bool(self._missing)
 
 
 class NearMisses:

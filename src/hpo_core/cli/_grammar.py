@@ -11,6 +11,7 @@ integers if both bounds (and step and default) are written as integers.
 
 from __future__ import annotations
 
+import re
 import tomllib
 from typing import Any
 
@@ -19,6 +20,7 @@ from hpo_core.exceptions import ConfigurationError
 
 _RANGE_WORDS = ("log", "int", "real", "step=", "default=")
 _LIST_WORDS = ("ordered", "unordered", "default=")
+_PYTHON_RANGE = re.compile(r"(?P<default>[^'\"(]*)\((?P<low>[^,()]+),(?P<high>[^,()]+)\)\s*")
 _TYPES = {"int": "integer", "integer": "integer", "real": "real"}
 
 
@@ -48,8 +50,17 @@ def parse_domain(body: str) -> dict[str, Any]:
         return table | _range_words(fields[2:])
     if len(fields) > 1 and _is_number(fields[0]) and "," not in fields[0] and not _is_list_word(fields[1]):
         raise ConfigurationError(f"'{fields[1]}' is no number; a range is LOW:HIGH")
+    _refuse_python_range(body)
     table = {"values": [as_written(parse_value(item)) for item in _split(fields[0], ",")]}
     return table | _list_words(fields[1:])
+
+
+def _refuse_python_range(body: str) -> None:
+    found = _PYTHON_RANGE.fullmatch(body)
+    if found and _is_number(found["low"]) and _is_number(found["high"]):
+        default = found["default"].strip(" ,")
+        right = f"{found['low'].strip()}:{found['high'].strip()}" + (f":default={default}" if default else "")
+        raise ConfigurationError(f"'{body.strip()}' looks like a range in Python; here that is {right}")
 
 
 def as_written(value: Any) -> Any:

@@ -400,9 +400,9 @@ class Real(Domain):
     def exact(self, value: object) -> Value:
         if self.step is not None:
             return super().exact(value)
-        return self._rounded(
-            value if type(value) is float and self.low <= value <= self.high else self._inside_number(value)
-        )
+        if type(value) is float and self._first <= value <= self._last and not self._tiny:
+            return float(self._format % value) + 0.0  # between both ends rounding stays between them
+        return self._rounded(self._inside_number(value))
 
     def parse(self, text: str) -> float:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import filterfalse
 from random import Random
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -207,10 +208,9 @@ class Params:
         return bound
 
     def _check_known(self, flags: Iterable[object], who: str) -> None:
-        for flag in flags:
-            if flag not in self._domains:
-                hint = flag_hint(flag, self._domains) if isinstance(flag, str) else ""
-                raise SpaceError(f"{who} names the unknown flag {flag!r}.{hint}")
+        for flag in filterfalse(self._domains.__contains__, flags):
+            hint = flag_hint(flag, self._domains) if isinstance(flag, str) else ""
+            raise SpaceError(f"{who} names the unknown flag {flag!r}.{hint}")
 
     def add_constraints(self, constraints: Iterable[str]) -> None:
         """Add relations that must not be False, such as ``'--min <= --max'``.

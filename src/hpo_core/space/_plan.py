@@ -130,6 +130,7 @@ class Plan:
         "conditional",
         "constraints",
         "draws",
+        "exacts",
         "flags",
         "in_order",
         "order",
@@ -156,6 +157,10 @@ class Plan:
         self.conditional = bool(bounds)
         self.restricted = tuple(variable for variable in self.order if variable.restricted)
         self.draws = tuple((variable.flag, variable.base.drawer()) for variable in self.variables)
+        self.exacts: tuple[tuple[str, Callable[[object], Value]], ...] = ()
+        """What checks each flag's value, where no value depends on others."""
+        if not bounds and not constraints:
+            self.exacts = tuple((flag, domain.exact) for flag, domain in domains.items())
         self.ancestors: dict[str, tuple[str, ...]] = {}
         for variable in self.order:
             above = [a for parent in variable.parents for a in (*self.ancestors[parent], parent)]
@@ -479,6 +484,11 @@ class Plan:
 
     def canonical(self, values: Mapping[str, object]) -> Point:
         """The typed point, if the values are one. Raises SpaceError naming the flag and the reason."""
+        if self.exacts:
+            try:
+                return {flag: exact(values[flag]) for flag, exact in self.exacts}
+            except (KeyError, SpaceError):
+                pass  # what follows says what is wrong
         point: Point = {}
         for variable in self.order:
             flag = variable.flag
