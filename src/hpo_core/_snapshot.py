@@ -86,7 +86,7 @@ def load(directory: Path, history: History) -> Snapshot | None:
             if zlib.crc32(text) != int(crc, 16):
                 return None
             head = json.loads(text)
-            if not _fits(directory, head):
+            if not _fits(directory, head, history):
                 return None
             body = file.read()
     except (OSError, ValueError):
@@ -97,8 +97,11 @@ def load(directory: Path, history: History) -> Snapshot | None:
     return Snapshot(head["offset"], head["lines"], head["state"])
 
 
-def _fits(directory: Path, head: Mapping[str, Any]) -> bool:
+def _fits(directory: Path, head: Mapping[str, Any], history: History) -> bool:
     if head["format"] != _FORMAT or head["byteorder"] != sys.byteorder:
+        return False
+    columns = [[name, column.typecode] for name, column in history.arrays().items()]
+    if columns != [column[:2] for column in head["columns"][: len(columns)]]:
         return False
     return bool(head["journal"] == _journal_crc(directory, head["offset"]))
 

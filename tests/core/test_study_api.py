@@ -14,6 +14,8 @@ import pytest
 
 import hpo_core as hpo
 from hpo_core import Failure, State, StopReason, condition
+from hpo_core._history import History
+from hpo_core._view import StudyView
 
 SPACE = [["--x", 5, (0, 9)]]
 
@@ -391,6 +393,21 @@ def test_what_a_strategy_notes_of_a_trial_comes_back_at_any_time(here):
     with hpo.Study.load("study", strategy=Noting) as loaded:
         assert [record.trial for record in loaded.trials] == asked
         assert loaded.best_trial == study.best_trial
+
+
+def test_a_snapshot_of_other_columns_is_passed_over(here):
+    """As an hpo-core between two releases may have written one."""
+
+    class Other(History):
+        def arrays(self):
+            return {name: column for name, column in super().arrays().items() if name != "_rare"}
+
+    with make(strategy=Noting, evaluate_defaults=False) as study:
+        asked = [study.ask() for _ in range(3)]
+        study.tell(asked[0], 0.5)
+        study._ledger.history.__class__ = Other
+        study._ledger.save_snapshot(study._ledger.journal, every=1)
+    assert [record.trial for record in StudyView("study").trials] == asked
 
 
 def test_the_best_is_known_when_the_directory_is_gone(here):
