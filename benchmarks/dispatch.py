@@ -19,6 +19,7 @@ import json
 import os
 import platform
 import resource
+import shutil
 import statistics
 import subprocess
 import sys
@@ -64,11 +65,13 @@ def compiled(source: str | Path, program: Path) -> str:
     if isinstance(source, str):
         source, text = program.with_suffix(".c"), source
         source.write_text(text)
+    if shutil.which("cc") is None:
+        raise SystemExit("no C compiler: install cc")
     for options in (["-static"], []):
         command = ["cc", "-O2", *options, "-o", str(program), str(source)]
         if subprocess.run(command, capture_output=True).returncode == 0:
             return str(program)
-    raise SystemExit("no C compiler: install cc")
+    raise SystemExit(f"cc can't compile {source}")
 
 
 def measured(run: Run, count: int) -> dict[str, float]:

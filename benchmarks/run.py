@@ -174,6 +174,7 @@ def main() -> int:
         failed += [name] * (found is None)
         everything[name] = {"load": load, "seconds": took_s, "found": found}
         arguments.json.write_text(json.dumps(everything, indent=1))
+    arguments.json.write_text(json.dumps(everything, indent=1))
     for what, those in (("skipped", skipped), ("FAILED", failed)):
         if those:
             print(f"{what}: {', '.join(those)}")
