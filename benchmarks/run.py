@@ -69,9 +69,9 @@ def lacks_k8s() -> str:
     return f"{missing[0].replace('_', '-')} is not installed" if missing else ""
 
 
-def lacks_valgrind() -> str:
-    """What is missing for instruction counts."""
-    return "" if shutil.which("valgrind") else "there is no valgrind"
+def lacks_programs(*names: str) -> Callable[[], str]:
+    """Says which of some programs is missing."""
+    return lambda: next((f"there is no {name}" for name in names if shutil.which(name) is None), "")
 
 
 PARTS = {
@@ -79,9 +79,11 @@ PARTS = {
     "ask_tell": Part(
         "an ask and its tell as the history grows", "", "--most 10000 --repeats 2 --memory 50000", peers=True
     ),
-    "dispatch": Part("a trivial program beside bare loops", "", "--trials 200 --repeats 3", peers=True),
+    "dispatch": Part(
+        "a trivial program beside bare loops", "", "--trials 200 --repeats 3", True, lacks_programs("cc", "xargs")
+    ),
     "record": Part("a trial's record beside one append and sync, loading", "", "--records 100 --trials 20000"),
-    "utilisation": Part("how busy workers are", "", "--trials 1024 --real 60"),
+    "utilisation": Part("how busy workers are", "", "--trials 1024 --real 60", lacks=lacks_programs("cc")),
     "scale": Part("a simulated cluster of 10,000 nodes", "", "--trials 50000 --rows 5"),
     "search": Part("how good the searches are", "", "--seeds 1 --parts polynomial --tpe-budget 64", peers=True),
     "slurm": Part("job steps and pilots on a cluster that is there", "", "--evaluations 50", lacks=lacks_slurm),
@@ -89,7 +91,7 @@ PARTS = {
         "Jobs on the fake cluster of hpo-k8s's tests", "--evaluations 1000", "--evaluations 100", lacks=lacks_k8s
     ),
     "instructions": Part(
-        "instructions of pinned pieces of work", "", "--only 'evaluation, simulated'", lacks=lacks_valgrind
+        "instructions of pinned pieces of work", "", "--only 'evaluation, simulated'", lacks=lacks_programs("valgrind")
     ),
 }
 
