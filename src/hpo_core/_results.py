@@ -10,7 +10,7 @@ from hpo_core._history import History
 from hpo_core._plan import Planner, width
 from hpo_core._record import Record
 from hpo_core._table import columns, csv_text, row
-from hpo_core._workspace import script
+from hpo_core._workspace import script as script_of
 from hpo_core.allocation import Slot
 from hpo_core.budget import Budget
 from hpo_core.evaluator import Evaluator
@@ -107,7 +107,7 @@ class Results:
         """
         if self.evaluator is None:
             raise ConfigurationError("this study has no evaluator: there is nothing to run")
-        return script(self._last_attempt(trial if isinstance(trial, int) else trial.number, self.evaluator))
+        return script_of(self._last_attempt(trial if isinstance(trial, int) else trial.number, self.evaluator))
 
     def _last_attempt(self, number: int, evaluator: Evaluator) -> Evaluation:
         record = self.trials[number - 1]
