@@ -122,11 +122,8 @@ class Loop:
         self._elapsed_before = ledger.elapsed_s
         self._usual_width = max(evaluator.nodes_per_eval, 1)
         self._plan = Planner(evaluator, ledger.directory, study_id, elsewhere=self._makes_files)
-        launcher, parser = backend.launcher, backend.parser
-        launchers_fault, parsers_fault = (
-            f"launcher '{launcher.name}' failed in",
-            f"metric parser '{parser.name}' failed",
-        )
+        launcher, launchers_fault = backend.launcher, f"launcher '{backend.launcher.name}' failed in"
+        parsers_fault = f"metric parser '{backend.parser.name}' failed"
         self._have_adopted = guarded(launcher.adopt, f"{launchers_fault} adopt")
         self._have_cleaned = guarded(launcher.clean, f"{launchers_fault} clean")
         self._have_ended = guarded(launcher.end, f"{launchers_fault} end")
