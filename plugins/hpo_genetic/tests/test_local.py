@@ -11,7 +11,7 @@ from hpo_genetic import GeneticStrategy
 from hpo_genetic._archive import Archive
 from hpo_genetic._codec import Codec
 from hpo_genetic._deme import Individual
-from hpo_genetic._local import Effort, LocalSearch
+from hpo_genetic._local import LocalSearch
 from hpo_genetic._model import Quadratic
 
 SQUARE = [["--x", 0.5, (0.0, 1.0)], ["--y", 0.5, (0.0, 1.0)]]
@@ -20,7 +20,7 @@ SQUARE = [["--x", 0.5, (0.0, 1.0)], ["--y", 0.5, (0.0, 1.0)]]
 def local_search(*, results=0, of=None):
     codec = Codec(hpo.Params(SQUARE))
     archive, rng = Archive(codec), random.Random(1)
-    search = LocalSearch(codec, archive, Effort(), radius=0.4, newton=0.2)
+    search = LocalSearch(codec, archive, np.random.default_rng(1), radius=0.4, newton=0.2)
     for number in range(results):
         vector = [rng.random(), rng.random()]
         archive.add(vector, of(vector))
@@ -81,6 +81,18 @@ def test_the_minimum_of_a_bowl_is_nearly_found_from_random_results():
     assert bowl(vector) < 0.1 * search.focus.loss
 
 
+def test_a_function_that_is_quadratic_is_recognised_whatever_its_worst_results_are():
+    search = local_search(results=80, of=bowl)
+    [vector] = search.quadratic(random.Random(0), (), 0.5)
+    assert vector == pytest.approx([0.3, 0.6], abs=1e-6)
+
+
+def test_a_model_of_results_that_are_all_the_same_point_is_finite():
+    points = np.zeros((12, 2))
+    model = Quadratic(points, np.linspace(0.0, 1.0, 12), np.ones(12))
+    assert np.isfinite(model.minimiser(np.full(2, -0.1), np.full(2, 0.1))).all()
+
+
 def test_children_beside_the_minimum_keep_to_the_shape_of_the_valley():
     """They cost as much in the steep direction as in the flat one: ten times less far in the steep one."""
     rng = np.random.default_rng(1)
@@ -101,29 +113,36 @@ def test_a_child_that_runs_at_the_minimum_already_is_kept_away_from():
 @pytest.mark.parametrize("arm", ["quadratic", "screened"])
 def test_children_of_one_pass_are_all_different(arm):
     search = local_search(results=40, of=bowl)
-    brood = [search.child(arm, random.Random(0), [], count=8)[0] for _ in range(8)]
-    assert len({tuple(vector) for vector in brood}) == 8
+    search._archive.results = 1_000_000
+    brood = [search.child(arm, random.Random(0), [])[0]]
+    while search._broods[arm].vectors:
+        brood.append(search.child(arm, random.Random(0), [])[0])
+    assert 1 < len(brood) <= search.brood(arm)
+    assert len({tuple(vector) for vector in brood}) == len(brood)
 
 
-def test_children_that_were_made_around_another_focus_are_given_up():
+def test_what_a_function_says_of_a_focus_that_was_left_behind_is_given_up():
     search = local_search(results=40, of=bowl)
-    before = search._effort.left
-    for _ in range(3):
-        search.child("screened", random.Random(0), [], count=8)
-    assert search._effort.left == before - 1
+    search._archive.results = 1_000_000
+    search.child("quadratic", random.Random(0), [])
+    assert search._broods["quadratic"].vectors
     search.move(Individual(-1.0, 99, {}, [0.3, 0.6]), 0.0)
-    search.child("screened", random.Random(0), [], count=8)
-    assert search._effort.left == before - 2
+    assert "quadratic" not in search._broods
 
 
-def test_no_model_is_made_where_no_effort_is_left():
-    search = local_search(results=40, of=bowl)
-    search._effort.left = 0.5
-    assert search.child("quadratic", random.Random(0), [], count=1) is None
-    assert search.deepest() is None
-    for _ in range(100):
-        search._effort.earn()
-    assert search.child("quadratic", random.Random(0), [], count=1) is not None
+def test_a_pass_makes_the_more_children_the_more_results_there_are_and_the_more_it_takes():
+    def broods(dimensions, results):
+        codec = Codec(hpo.Params([[f"--x{k}", 0.5, (0.0, 1.0)] for k in range(dimensions)]))
+        archive = Archive(codec)
+        archive.results = results
+        search = LocalSearch(codec, archive, np.random.default_rng(1), radius=0.4, newton=0.2)
+        return [search.brood(arm) for arm in ("quadratic", "screened")]
+
+    assert broods(2, 3) == [1, 1]
+    for few, many in ((broods(10, 10), broods(10, 100)), (broods(10, 100), broods(10, 10_000))):
+        assert few[0] < many[0]
+        assert few[1] < many[1]
+    assert broods(5, 1000)[0] < broods(10, 1000)[0] < broods(10, 1_000_000)[0] == 40
 
 
 # -- when
@@ -143,12 +162,11 @@ def test_it_goes_on_as_it_was_saved():
     search, other = local_search(results=40, of=bowl), local_search(results=40, of=bowl)
     search.learn("quadratic", 0.2, False, 0)
     search.learn("screened", 0.4, False, 0)
-    search.child("screened", random.Random(2), [], count=3)
+    search.child("screened", random.Random(2), [])
     other.set_json(json.loads(json.dumps(search.to_json())))
+    other._dice.bit_generator.state = search._dice.bit_generator.state
     assert other.to_json() == search.to_json()
-    assert other.child("screened", random.Random(3), [], count=3) == search.child(
-        "screened", random.Random(3), [], count=3
-    )
+    assert other.child("screened", random.Random(3), []) == search.child("screened", random.Random(3), [])
     assert other.quadratic(random.Random(3), (), 0.2) == search.quadratic(random.Random(3), (), 0.2)
 
 

@@ -46,6 +46,8 @@ class Codec:
         self._codes = [(flag, domain.code) for flag, domain in self.domains]
         self._makers = [self._maker(k) for k in range(self.size)]
         self._features = [(k, self.counts[k] or 0) for k in range(self.size) if self.unordered[k]]
+        self.places = not (self.conditional or any(self.unordered))
+        """Whether all coordinates are there at every point, and say where it is in a range or in an ordered list."""
         self.numeric = np.array([not one for one in self.unordered])
 
     def _place(self, k: int) -> tuple[str, Callable[[Any], float]]:
@@ -107,7 +109,12 @@ class Codec:
         return self.space.complete({**values, **changed}, rng) if changed else values
 
     def features(self, vectors: Array) -> Array:
-        """Rows whose Euclidean distance says how much points differ: one-hot for unordered lists."""
+        """Rows whose Euclidean distance says how much points differ: one-hot for unordered lists.
+
+        Where all coordinates are places in ranges or ordered lists, these are the rows themselves.
+        """
+        if self.places:
+            return vectors
         base = np.where(self.numeric, vectors, 0.0)
         parts = [np.nan_to_num(base, nan=0.5)]
         for k, count in self._features:

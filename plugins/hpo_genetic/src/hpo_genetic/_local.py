@@ -20,39 +20,28 @@ _ALL_PAIRS = 16
 """Dimensions up to which a quadratic function may have all its mixed terms."""
 _ANY_QUADRATIC = 60
 """Dimensions up to which there is a quadratic function at all."""
+_FAR = 100.0
+"""Losses count as no more than so many times as far above the best as the median is: one that is huge says little."""
+_NEAREST = 80
+"""Results that are interpolated."""
+_CANDIDATES = 64
+"""Variations of the focus among which an interpolation chooses."""
+_FINALISTS = 24
+"""Those of them that are made valid before it does, where values depend on each other."""
+_MOVING = np.array([1.0, 2.0, 4.0, 20.0])
+"""How many coordinates of a candidate are varied, on the average."""
 _BLUR = 0.3
 """Share of children beside the minimum of a quadratic function."""
 _CROWD = 8
 """Children that run at the same time, from which on steps of different lengths are tried at once."""
-_FIRST_PASSES = 1000.0
-_PASSES_A_RESULT = 0.01
+_LARGEST_BROOD = 40
+_MORE = {"quadratic": 0.5, "screened": 0.83}
+"""Children more that a pass makes in ten dimensions each time that results double, or are `_RESULTS` more."""
+_RESULTS = 150.0
+_COMPLETED = 0.25
+"""How many of them where values depend on each other."""
 _PLAIN = ("radius", "newton", "good", "bad", "mark")
 """Attributes that are JSON values as they are."""
-
-
-@mutable
-class Effort:
-    """How many passes of models may be made yet: many at first, then few for each result.
-
-    Where a search has come to thousands of results, evaluations are cheap, and one more model of some hundreds of
-    them says little that the one before did not.
-
-    Attributes:
-        left: passes.
-    """
-
-    left: float = _FIRST_PASSES
-
-    def earn(self) -> None:
-        """One result more."""
-        self.left += _PASSES_A_RESULT
-
-    def spend(self) -> bool:
-        """Take a pass, if there is one."""
-        if self.left < 1.0:
-            return False
-        self.left -= 1.0
-        return True
 
 
 @mutable
@@ -74,7 +63,7 @@ class LocalSearch:
     Args:
         codec: coordinates.
         archive: all results.
-        effort: shared by all searches.
+        dice: for what models choose among.
         radius: how far screened children are from the focus at first.
         newton: how far a quadratic function is trusted at first.
 
@@ -83,8 +72,10 @@ class LocalSearch:
         stale: children since the last gain that was worth having.
     """
 
-    def __init__(self, codec: Codec, archive: Archive, effort: Effort, *, radius: float, newton: float) -> None:
-        self._codec, self._archive, self._effort = codec, archive, effort
+    def __init__(
+        self, codec: Codec, archive: Archive, dice: np.random.Generator, *, radius: float, newton: float
+    ) -> None:
+        self._codec, self._archive, self._dice = codec, archive, dice
         self.focus: Individual | None = None
         self._radius, self._newton = radius, newton
         self._good, self._bad = 0, 0
@@ -102,31 +93,28 @@ class LocalSearch:
             self._mark, self.stale = one.loss, 0
         self.focus = one
         self._centre = np.array(one.vector)
-        self._broods.clear()
+        self._broods.pop("quadratic", None)
 
     def child(
-        self, arm: str, rng: Random, pending: Collection[Vector], *, count: int, again: bool = False
+        self, arm: str, rng: Random, pending: Collection[Vector], *, again: bool = False
     ) -> tuple[Vector, float] | None:
         """The next child of an operator, and how far its like go.
 
-        A pass of a model makes several children where many results are known: one more or less changes it little.
-        Those of a focus that was left behind are given up.
+        A pass of a model makes several children. What a quadratic function says of a focus that was left behind is
+        given up.
 
         Args:
             arm: ``quadratic`` or ``screened``.
             rng: for all choices.
             pending: children that run.
-            count: children of a pass.
             again: whether the last child was known.
 
         Returns:
-            None where there are too few results for the model, or no effort is left.
+            None where there are too few results for the model.
         """
         brood = self._broods.get(arm)
         if brood is None or not brood.vectors:
-            if not self._effort.spend():
-                return None
-            reach = self.reach(arm, rng, len(pending))
+            reach, count = self.reach(arm, rng, len(pending)), self.brood(arm)
             with one_thread():
                 if arm == "quadratic":
                     vectors = self.quadratic(rng, list(pending), reach, count=count, again=again)
@@ -136,6 +124,20 @@ class LocalSearch:
                 return None
             brood = self._broods[arm] = Brood(vectors, reach)
         return brood.vectors.pop(0), brood.reach
+
+    def brood(self, arm: str) -> int:
+        """Children of one pass of a model: the more results there are, the less a few of them change it.
+
+        Fewer in few dimensions, where passes are cheap, and a function that is fitted anew converges soon.
+        """
+        n, results = self._codec.size, self._archive.results
+        if arm == "screened":
+            size = (n / 10) ** 2 * (1.0 if self._codec.plain else _COMPLETED)
+        else:
+            full = (n + 1) * (n + 2) // 2
+            size = ((full if n <= _ALL_PAIRS and results > full else 2 * n + 1) / 66) ** 2
+        more = _MORE[arm] * min(size, 1.0) * (math.log2(results + 1) + results / _RESULTS)
+        return min(1 + int(more), _LARGEST_BROOD)
 
     def reach(self, arm: str, rng: Random, running: int) -> float:
         """How far the next children of an operator may go.
@@ -180,52 +182,66 @@ class LocalSearch:
         """The children that a model of the results likes best, among many; they keep away from each other."""
         codec, centre = self._codec, self._centre
         _, features, losses = self._archive.tables()
-        dice = np.random.default_rng(rng.getrandbits(63))
-        subset = nearest(features, codec.features(centre[None, :])[0], 160)
-        x, y = features[subset], _tame(losses[subset], rng.random() < 0.5)
-        candidates = self._candidates(centre, rng, dice)
-        table = codec.features(candidates)
-        expected, squares = Interpolation(x, y)(table)
+        middle = codec.features(centre[None, :])
+        offsets = features - middle
+        subset = nearest(offsets, _NEAREST)
+        candidates = self._candidates(centre, rng)
+        table = codec.features(candidates) - middle
+        model = Interpolation(offsets[subset], _tame(losses[subset], rng.random() < 0.5))
+        expected, squares = model(table)
+        if not codec.plain:
+            likely = candidates[_likely(expected, squares)[:_FINALISTS]].tolist()
+            candidates = np.array([codec.vector(codec.point(row, rng)) for row in likely])
+            table = codec.features(candidates) - middle
+            expected, squares = model(table)
         if pending:
-            running = codec.features(np.array(pending[-256:]))
+            running = codec.features(np.array(pending[-256:])) - middle
             squares = np.minimum(squares, squared_distances(table, running).min(1))
-        expected, gaps = _spread(expected), np.sqrt(squares)
-        chosen: list[Vector] = []
+        expected -= expected.min()
+        expected /= float(expected.max()) or 1.0
+        largest = float(squares.max()) or 1.0
+        scale, same = math.sqrt(largest), 1e-13 * largest
+        between = squared_distances(table, table) if count > 1 else squares[None, :]
+        chosen: list[int] = []
         while True:
+            expected[squares <= same] = np.inf
             weight = rng.choice((0.5, 0.8, 0.95, 1.0))
-            score = weight * expected + (1.0 - weight) * (1.0 - _spread(gaps))
-            score[gaps < 1e-9] = np.inf
-            best = int(score.argmin())
-            chosen.append(candidates[best].tolist())
-            if len(chosen) == count:
-                return chosen
-            gaps = np.minimum(gaps, np.sqrt(((table - table[best]) ** 2).sum(1)))
+            score = np.sqrt(squares)
+            score *= (weight - 1.0) / scale
+            score += weight * expected
+            chosen.append(int(score.argmin()))
+            if len(chosen) == min(count, len(candidates) // 2):
+                vectors: list[Vector] = candidates[chosen].tolist()
+                return vectors
+            np.minimum(squares, between[chosen[-1]], out=squares)
 
-    def _candidates(self, centre: Array, rng: Random, dice: np.random.Generator) -> Array:
-        codec, n = self._codec, self._codec.size
-        count = 200 if codec.plain else 60
-        width = self._radius * np.exp(dice.normal(0.0, 0.7, (count, 1)))
-        active = np.where(np.isnan(centre), dice.random((count, n)), centre)
-        share = np.maximum(np.minimum(1.0, dice.choice([1.0, 2.0, 4.0, 20.0], (count, 1)) / n), 1.0 / n)
-        moving = dice.random((count, n)) < share
-        moving[np.arange(count), dice.integers(0, n, count)] = True
-        made = active + np.where(moving, dice.normal(0.0, 1.0, (count, n)) * width, 0.0)
-        made = np.abs(made)
-        made = np.clip(np.where(made > 1.0, 2.0 - made, made), 0.0, 1.0)
+    def _candidates(self, centre: Array, rng: Random) -> Array:
+        codec, n, dice = self._codec, self._codec.size, self._dice
+        count = _CANDIDATES if codec.plain else 2 * _CANDIDATES
+        active = np.where(np.isnan(centre), dice.random((count, n)), centre) if codec.conditional else centre
+        normal, uniform = dice.standard_normal((count, n + 1)), dice.random((count, n + 2))
+        share = (_MOVING / n)[(uniform[:, n] * len(_MOVING)).astype(int)]
+        moving = uniform[:, :n] < share[:, None]
+        moving[np.arange(count), (uniform[:, n + 1] * n).astype(int)] = True
+        made = normal[:, :n] * (self._radius * np.exp(0.7 * normal[:, n:]))
+        made *= moving
+        made += active
+        np.abs(made, out=made)
+        np.minimum(made, 2.0 - made, out=made)
+        np.maximum(made, 0.0, out=made)
         for k, counted in enumerate(codec.counts):
             if codec.unordered[k]:
                 drawn = dice.random(count)
-                made[:, k] = np.where(moving[:, k] & (dice.random(count) < 0.5), drawn, active[:, k])
+                made[:, k] = np.where(moving[:, k] & (dice.random(count) < 0.5), drawn, active[..., k])
             elif counted is not None and not codec.logs[k]:
                 cell = np.minimum(made[:, k] * counted, counted - 1).astype(int)
-                old = np.minimum(active[:, k] * counted, counted - 1).astype(int)
+                old = np.minimum(active[..., k] * counted, counted - 1).astype(int)
                 step = np.where(moving[:, k] & (cell == old), np.where(dice.random(count) < 0.5, 1, -1), 0)
                 step = step * (dice.random(count) < 0.3)
                 made[:, k] = (np.clip(cell + step, 0, counted - 1) + 0.5) / counted
-        if codec.plain:
-            bounded: Array = made
-            return bounded
-        return np.array([codec.vector(codec.point(row, rng)) for row in made.tolist()])
+        if codec.conditional:
+            made[:, np.isnan(centre)] = np.nan
+        return made
 
     def quadratic(
         self, rng: Random, pending: Sequence[Vector], reach: float, *, count: int = 1, again: bool = False
@@ -249,16 +265,16 @@ class LocalSearch:
         if found is None:
             return None
         axes, offsets, losses = found
-        n = len(axes)
-        wanted = min(int(1.25 * (n + 1) * (n + 2) / 2) + n, 400) if n <= _ALL_PAIRS else min(6 * n, 400)
-        order = nearest(offsets, np.zeros(n), 2 * wanted)
-        order = order[np.argsort(losses[order], kind="stable")[:wanted]]
-        model, low, high, tamed = self._fit(axes, offsets[order], losses[order], reach)
+        n = offsets.shape[1]
+        wanted = min(int(0.625 * (n + 1) * (n + 2)) + n, 400) if n <= _ALL_PAIRS else min(6 * n, 400)
+        near = nearest(offsets, 2 * wanted)
+        best = near[np.argsort(losses[near], kind="stable")[: min(wanted, math.ceil(0.9 * len(near)))]]
+        model, low, high, tamed = self._fit(axes, offsets[best], losses[best], reach)
         step = model.minimiser(low, high)
         steps = np.repeat(step[None, :], count, 0)
         exact = not (again or rng.random() < _BLUR or self._crowded(axes, step, pending))
         if not exact or count > 1:
-            noise = np.random.default_rng(rng.getrandbits(63)).standard_normal((count, n))
+            noise = self._dice.standard_normal((count, n))
             beside = model.beside(noise, float(tamed[min(n, len(tamed) - 1)]))
             steps[exact:] += np.clip(beside, -reach, reach)[exact:]
         return self._moved(axes, steps)
@@ -266,10 +282,10 @@ class LocalSearch:
     def deepest(self) -> Vector | None:
         """Where a quadratic function through results all over the space is lowest: of many valleys, the deepest.
 
-        None where there are too few results for it, or no effort is left.
+        None where there are too few results for it.
         """
         found = self._rows()
-        if found is None or not self._effort.spend():
+        if found is None:
             return None
         axes, offsets, losses = found
         order = _thinned(offsets, losses)
@@ -283,6 +299,9 @@ class LocalSearch:
             return None
         codec, centre = self._codec, self._centre
         vectors, _, losses = self._archive.tables()
+        if codec.places:
+            enough = codec.size <= _ANY_QUADRATIC and len(losses) >= 2 * codec.size + 3
+            return (slice(None), vectors - centre, losses) if enough else None
         same = (np.isnan(vectors) == np.isnan(centre)).all(1)
         for k in range(codec.size):
             if codec.unordered[k]:
@@ -294,12 +313,15 @@ class LocalSearch:
         return axes, vectors[np.ix_(rows, axes)] - centre[axes], losses[rows]
 
     def _fit(self, axes: Any, offsets: Array, losses: Array, reach: float) -> tuple[Quadratic, Array, Array, Array]:
-        """The function, the corners between which it is trusted, and the tamed losses."""
-        ranks = np.argsort(np.argsort(losses, kind="stable"), kind="stable")
-        tamed = _tame(losses, False, keep=0.9)
-        model = Quadratic(offsets, tamed, 1.0 + 19.0 * (1.0 - ranks / len(ranks)) ** 2)
+        """The function through results with the best first, the corners between which it is trusted, tamed losses."""
+        low, middle, count = float(losses[0]), float(losses[len(losses) // 2]), len(losses)
+        tamed = np.minimum(losses, low + _FAR * (middle - low)) if middle > low else losses
+        tamed = (tamed - low) / (float(tamed[-1]) - low or 1.0)
+        weights = 1.0 + 19.0 * np.linspace(1.0, 0.0, count, endpoint=False) ** 2
         centre = self._centre[axes]
-        return model, np.maximum(-reach, -centre), np.minimum(reach, 1.0 - centre), tamed
+        return (
+            Quadratic(offsets, tamed, weights), np.maximum(-reach, -centre), np.minimum(reach, 1.0 - centre), tamed,
+        )  # fmt: skip
 
     def _crowded(self, axes: Any, step: Array, pending: Sequence[Vector]) -> bool:
         """Whether a child that runs is much nearer to the end of a step than its beginning is."""
@@ -341,33 +363,34 @@ class LocalSearch:
         }
 
 
-def _tame(losses: Array, ranks: bool, *, keep: float = 0.5) -> Array:
-    """Losses made fit for a model: one that is huge must not hide the others."""
+def _tame(losses: Array, ranks: bool) -> Array:
+    """Losses made fit for an interpolation: one that is huge must not hide the others."""
     if ranks:
-        order = np.argsort(np.argsort(losses, kind="stable"), kind="stable")
-        return (order / max(len(losses) - 1, 1)) ** 2
-    ordered = np.sort(losses)
-    place = keep * (len(ordered) - 1)
-    below, above = float(ordered[int(place)]), float(ordered[math.ceil(place)])
-    low, middle = float(ordered[0]), below + (above - below) * (place % 1.0)
+        places = np.empty(len(losses))
+        places[np.argsort(losses, kind="stable")] = np.linspace(0.0, 1.0, len(losses)) ** 2
+        return places
+    low, middle = float(losses.min()), float(np.partition(losses, len(losses) // 2)[len(losses) // 2])
     if not middle > low:
         middle = float(losses.max())
     clipped: Array = np.minimum(losses, middle)
     return (clipped - low) / ((middle - low) or 1.0)
 
 
-def _thinned(points: Array, losses: Array) -> Array:
-    """Rows of good points that are well apart, so that no valley counts more than another."""
-    apart = 0.003 * points.shape[1]
-    left = np.argsort(losses, kind="stable")[: max(20, (3 * len(losses)) // 4)]
+def _likely(expected: Array, squares: Array) -> np.ndarray[Any, np.dtype[np.intp]]:
+    """Candidates in order of what is expected of them; those that are far from all results may be a little worse."""
+    gaps = np.sqrt(squares)
+    score = expected - gaps * (0.2 * float(expected.std()) / (float(gaps.std()) or 1.0))
+    return np.argsort(score, kind="stable")
+
+
+def _thinned(points: Array, losses: Array) -> np.ndarray[Any, np.dtype[np.intp]]:
+    """Rows of good points that are well apart, best first, so that no valley counts more than another."""
+    good = np.argsort(losses, kind="stable")[: min(max(20, (3 * len(losses)) // 4), 300)]
+    near = squared_distances(points[good], points[good]) <= 0.003 * points.shape[1]
     kept: list[int] = []
-    while len(left) and len(kept) < 250:
-        kept.append(int(left[0]))
-        left = left[((points[left] - points[left[0]]) ** 2).sum(1) > apart]
-    return np.array(kept)
-
-
-def _spread(values: Array) -> Array:
-    low, high = float(values.min()), float(values.max())
-    found: Array = (values - low) / ((high - low) or 1.0)
-    return found
+    beside = np.zeros(len(good), dtype=bool)
+    for row in range(len(good)):
+        if not beside[row] and len(kept) < 100:
+            kept.append(row)
+            beside |= near[row]
+    return good[kept]

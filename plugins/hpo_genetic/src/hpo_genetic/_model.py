@@ -7,66 +7,87 @@ dynamic coordinate search in high-dimensional expensive black-box optimization",
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
 
 from hpo_genetic._codec import Array
 
-_RIDGE = 1e-6
+_RIDGE = 1e-10
 """Keeps coefficients that the results say nothing of at zero."""
-_SWEEPS = 12
+_SWEEPS = 3
+"""How often a descent goes through all coordinates: the next function corrects what is left."""
 
 
-def nearest(features: Array, centre: Array, count: int) -> np.ndarray[Any, np.dtype[np.intp]]:
-    """Indices of the `count` rows next to `centre`, nearest first."""
-    distance = ((features - centre) ** 2).sum(1)
-    if len(distance) > count:
-        kept = np.argpartition(distance, count - 1)[:count]
-        return kept[np.argsort(distance[kept], kind="stable")]
-    return np.argsort(distance, kind="stable")
+def nearest(offsets: Array, count: int) -> np.ndarray[Any, np.dtype[np.intp]]:
+    """Indices of the `count` shortest rows, in no order."""
+    if len(offsets) <= count:
+        return np.arange(len(offsets))
+    return np.argpartition(np.einsum("ij,ij->i", offsets, offsets), count - 1)[:count]
 
 
 def squared_distances(a: Array, b: Array) -> Array:
     """Squared distances between all rows of two tables."""
-    found: Array = (a * a).sum(1)[:, None] + (b * b).sum(1)[None, :] - 2.0 * (a @ b.T)
+    found: Array = a @ b.T
+    found *= -2.0
+    found += np.einsum("ij,ij->i", a, a)[:, None]
+    found += np.einsum("ij,ij->i", b, b)
     return np.maximum(found, 0.0, out=found)
 
 
 def _cubed(squares: Array) -> Array:
-    found: Array = squares * np.sqrt(squares)
+    found: Array = np.sqrt(squares)
+    found *= squares
     return found
+
+
+def _solved(system: Any, right: Any) -> Any:
+    """The solution of linear equations; zeros where there is none, so that a model says nothing."""
+    try:
+        return np.linalg.solve(system, right)
+    except np.linalg.LinAlgError:
+        return np.zeros(len(right))
 
 
 class Interpolation:
     """A cubic radial basis function with a linear tail through the results.
 
     Args:
-        features: one row for each result.
+        points: one row for each result, relative to a place among them.
         losses: results, made tame by the caller.
         ridge: how far it may pass the results by.
     """
 
-    def __init__(self, features: Array, losses: Array, ridge: float = 1e-6) -> None:
-        count, width = features.shape
-        self._features = features
-        self._mean = features.mean(0)
-        tail = np.hstack([np.ones((count, 1)), features - self._mean])
-        kernel = _cubed(squared_distances(features, features))
-        kernel[np.diag_indices(count)] += ridge
-        size = width + 1
-        system = np.block([[kernel, tail], [tail.T, -1e-9 * np.eye(size)]])
-        try:
-            solved = np.linalg.solve(system, np.concatenate([losses, np.zeros(size)]))
-        except np.linalg.LinAlgError:
-            solved = np.zeros(count + size)
-        self._weights, self._tail = solved[:count], solved[count:]
+    def __init__(self, points: Array, losses: Array, ridge: float = 1e-6) -> None:
+        count, width = points.shape
+        size = count + width + 1
+        system, right = np.zeros((size, size)), np.zeros(size)
+        system[:count, :count] = _cubed(squared_distances(points, points))
+        system[:count, count] = system[count, :count] = 1.0
+        system[:count, count + 1 :] = points
+        system[count + 1 :, :count] = points.T
+        diagonal = system.reshape(-1)[:: size + 1]
+        diagonal[:count] += ridge
+        diagonal[count:] = -1e-9
+        right[:count] = losses
+        solved = _solved(system, right)
+        self._points = points
+        self._weights, self._level, self._slope = solved[:count], solved[count], solved[count + 1 :]
 
-    def __call__(self, features: Array) -> tuple[Array, Array]:
+    def __call__(self, points: Array) -> tuple[Array, Array]:
         """What is expected at each row, and its squared distance from the nearest result."""
-        squares = squared_distances(features, self._features)
-        bent = (_cubed(squares) * self._weights).sum(1)
-        return bent + self._tail[0] + (features - self._mean) @ self._tail[1:], squares.min(1)
+        squares = squared_distances(points, self._points)
+        expected = _cubed(squares) @ self._weights
+        expected += points @ self._slope
+        expected += self._level
+        return expected, squares.min(1)
+
+
+@cache
+def _pairs(n: int) -> tuple[Any, Any]:
+    """All pairs of different coordinates."""
+    return np.triu_indices(n, 1)
 
 
 class Quadratic:
@@ -83,35 +104,34 @@ class Quadratic:
     def __init__(self, offsets: Array, losses: Array, weights: Array) -> None:
         count, n = offsets.shape
         scale = np.maximum(np.abs(offsets).max(0), 1e-12)
-        x = offsets / scale
-        squares = 0.5 * x * x
-        full = count >= 1.1 * (n + 1) * (n + 2) / 2
-        upper = np.triu_indices(n, 1)
-        parts = [np.ones((count, 1)), x, squares]
-        if full:
-            parts.append(x[:, upper[0]] * x[:, upper[1]])
-        table = np.hstack(parts)
-        low = float(losses.min())
-        spread = float(losses.max()) - low or 1.0
-        root = np.sqrt(weights)[:, None]
-        width = int(table.shape[1])
-        rows = np.zeros((count + width, width + 1))
-        rows[:count, :width] = table * root
-        rows[:count, width:] = ((losses - low) / spread)[:, None] * root
-        np.fill_diagonal(rows[count:], _RIDGE)
-        r: Any = np.linalg.qr(rows, mode="r")
-        solved = np.linalg.solve(r[:width, :width], r[:width, width])
+        self.full = count >= 1.1 * (n + 1) * (n + 2) / 2
+        first, second = _pairs(n)
+        width = 1 + 2 * n + (len(first) if self.full else 0)
+        terms = np.empty((width, count))
+        terms[0] = 1.0
+        x = np.divide(offsets.T, scale[:, None], out=terms[1 : n + 1])
+        np.multiply(x, x, out=terms[n + 1 : 2 * n + 1])
+        terms[n + 1 : 2 * n + 1] *= 0.5
+        if self.full:
+            np.multiply(x[first], x[second], out=terms[2 * n + 1 :])
+        root = np.sqrt(weights)
+        terms *= root
+        normal = terms @ terms.T
+        normal.reshape(-1)[:: width + 1] += _RIDGE
+        solved = _solved(normal, terms @ (losses * root))
         self.gradient: Array = solved[1 : n + 1] / scale
-        hessian = np.diag(solved[n + 1 : 2 * n + 1])
-        if full:
-            hessian[upper] = solved[2 * n + 1 :]
-            hessian[upper[1], upper[0]] = solved[2 * n + 1 :]
-        self.hessian: Array = hessian / np.outer(scale, scale)
-        self.full = full
-        self._curves: Array = np.diag(self.hessian)
+        hessian = np.zeros((n, n))
+        if self.full:
+            hessian[first, second] = solved[2 * n + 1 :]
+            hessian += hessian.T
+        hessian.reshape(-1)[:: n + 1] = solved[n + 1 : 2 * n + 1]
+        hessian /= scale
+        hessian /= scale[:, None]
+        self.hessian: Array = hessian
+        self._curves: Array = hessian.diagonal()
         self._axes: Array = np.eye(n)
-        if full:
-            self._curves, self._axes = np.linalg.eigh(self.hessian)
+        if self.full:
+            self._curves, self._axes = np.linalg.eigh(hessian)
 
     def minimiser(self, low: Array, high: Array) -> Array:
         """The lowest offset found between two corners: a damped Newton step, then one coordinate at a time."""
@@ -120,17 +140,19 @@ class Quadratic:
             inside = np.clip(-self.gradient / np.where(curve > 1e-12, curve, 1.0), low, high)
             below, above = (self.gradient * end + 0.5 * curve * end * end for end in (low, high))
             return np.where(curve > 1e-12, inside, np.where(below < above, low, high))
-        half = np.maximum(np.minimum(-low, high), 1e-12) if (low < 0).all() and (high > 0).all() else high - low
-        starts = np.array(self._starts(low, high, half))
-        slopes = (self.gradient + starts @ self.hessian).tolist()
-        gradient, rows, corners = self.gradient.tolist(), self.hessian.tolist(), (low.tolist(), high.tolist())
-        best, value = [0.0] * len(low), 0.0
-        for x, slope in zip(starts.tolist(), slopes, strict=True):
-            _descend(rows, x, slope, *corners)
-            found = 0.5 * sum((g + s) * u for g, s, u in zip(gradient, slope, x, strict=True))
-            if found < value:
-                best, value = x, found
-        return np.array(best)
+        slope = self._axes.T @ self.gradient
+        if self._curves[0] > 1e-9 * self._curves[-1]:
+            step: Array = self._axes @ (-slope / self._curves)
+            if (step >= low).all() and (step <= high).all():
+                return step
+        starts = np.array(self._starts(slope, low, high))
+        slopes = starts @ self.hessian
+        slopes += self.gradient
+        values = np.einsum("ij,ij->i", starts, slopes + self.gradient)
+        best = int(values.argmin())
+        x: list[float] = starts[best].tolist()
+        _descend(self.hessian.tolist(), x, slopes[best].tolist(), low.tolist(), high.tolist())
+        return np.array(x)
 
     def beside(self, noise: Array, rise: float) -> Array:
         """Random offsets that raise the function by `rise` on the average, by as much in each direction.
@@ -147,15 +169,18 @@ class Quadratic:
         found: Array = (noise * np.sqrt(2.0 * rise / len(curves) / curves)) @ self._axes.T
         return found
 
-    def _starts(self, low: Array, high: Array, half: Array) -> list[Array]:
+    def _starts(self, slope: Array, low: Array, high: Array) -> list[Array]:
+        """Where to begin: here, and at the ends of damped Newton steps, cut off at the corners or shortened to fit."""
+        half = np.minimum(-low, high)
+        if not half.min() > 0.0:
+            half = high - low
+        curves = np.abs(self._curves)
+        largest = max(float(curves.max()), 1e-300)
         starts = [np.zeros(len(low))]
-        curves, axes = self._curves, self._axes
-        largest = max(float(np.abs(curves).max()), 1e-300)
-        slope = axes.T @ self.gradient
         for damping in (1e-9, 1e-2):
-            step = axes @ (-slope / np.maximum(np.abs(curves), damping * largest))
-            over = max(float((np.abs(step) / np.maximum(half, 1e-12)).max()), 1.0)
-            starts.append(np.clip(step / over, low, high))
+            step = self._axes @ (-slope / np.maximum(curves, damping * largest))
+            over = float((np.abs(step) / half).max())
+            starts.append(np.clip(step / max(over, 1.0), low, high))
             if over > 1.0:
                 starts.append(np.clip(step, low, high))
         return starts
@@ -171,16 +196,20 @@ def _descend(rows: list[list[float]], x: list[float], slope: list[float], low: l
         low: least values.
         high: greatest values.
     """
+    bounded = list(zip(rows, low, high, strict=True))
     for _ in range(_SWEEPS):
         moved = 0.0
-        for k, row in enumerate(rows):
-            curve, bottom, top = row[k], low[k], high[k]
-            inside = min(max(x[k] - slope[k] / curve, bottom), top) if curve > 1e-12 else None
-            to = inside if inside is not None else bottom if slope[k] > 0 else top
-            step = to - x[k]
-            if step:
+        for k, (row, bottom, top) in enumerate(bounded):
+            curve, rise, before = row[k], slope[k], x[k]
+            if curve > 1e-12:
+                to = before - rise / curve
+                to = bottom if to < bottom else top if to > top else to
+            else:
+                to = bottom if rise > 0.0 else top
+            if to != before:
+                step = to - before
                 x[k] = to
                 slope[:] = [s + step * h for s, h in zip(slope, row, strict=True)]
                 moved = max(moved, abs(step) / (top - bottom + 1e-300))
-        if moved < 1e-4:
+        if moved < 1e-3:
             return

@@ -11,6 +11,7 @@ from random import Random
 from typing import Any
 
 import attrs
+import numpy as np
 
 from hpo_core import Capability, Outlook, Params, Pause, Proposal, Result, SpaceError, Strategy, Trial
 from hpo_core.space import Domain
@@ -19,7 +20,7 @@ from hpo_genetic._archive import Archive
 from hpo_genetic._codec import Codec, Vector
 from hpo_genetic._deme import Deme, Individual
 from hpo_genetic._documented import Breeding, Steps
-from hpo_genetic._local import Effort, LocalSearch
+from hpo_genetic._local import LocalSearch
 from hpo_genetic._options import GeneticOptions
 from hpo_genetic._seen import Seen
 from hpo_genetic._weights import Weights
@@ -45,9 +46,6 @@ _PROGRESS = 0.05
 """The same elsewhere, as a share of how much worse than the best it still is."""
 _AWAY = 0.6
 """Share of children that are made elsewhere once the neighbourhood of the best gives no more gains."""
-_MANY = 1000
-"""Results for which a pass of a model makes another child."""
-_LARGEST_BROOD = 40
 _ARMS = ("bred", "differential", "screened", "quadratic")
 _loss = attrgetter("loss")
 
@@ -70,8 +68,8 @@ class GeneticStrategy(Strategy):
     from the best. It begins anew as soon as it does not come nearer to the best any more, or has overtaken it. What is
     kept is bounded, except for the set of points that were evaluated (ten bytes each).
 
-    A pass of a model takes about as long as ten to twenty other children. Nearly every child has its own among the
-    first thousand; later there is one for a hundred results, and it makes up to forty children (`Effort`).
+    A pass of a model takes about as long as ten other children. It makes one at first, and the more the more results
+    there are (`LocalSearch.brood`).
 
     Where trials have checkpoints, a child goes on from that of a third parent, which is chosen like the other two and
     independently of them: Vose and others, "Recombination of Artificial Neural Networks", arXiv:1901.03900, 2019. What
@@ -106,8 +104,8 @@ class GeneticStrategy(Strategy):
         self._asked = 0
         self._told = 0
         self._foreign = 0
-        self._effort = Effort()
-        self._home = LocalSearch(self._codec, self._archive, self._effort, radius=0.4, newton=0.2)
+        self._dice = np.random.default_rng(abs(seed))
+        self._home = LocalSearch(self._codec, self._archive, self._dice, radius=0.4, newton=0.2)
         self._away = self._elsewhere()
         self._visit = 1
         self._scouts = 1
@@ -266,16 +264,11 @@ class GeneticStrategy(Strategy):
     ) -> tuple[dict[str, Value], dict[str, Any]] | None:
         """A child that a model of one of the two searches likes; None where no model may be made now."""
         for kind in dict.fromkeys((arm, "screened")):
-            found = search.child(kind, self.rng, self._pending.values(), count=self._brood, again=again)
+            found = search.child(kind, self.rng, self._pending.values(), again=again)
             if found is not None:
                 vector, reach = found
                 return self._codec.point(vector, self.rng), {"by": kind, "at": at, "reach": reach}
         return None
-
-    @property
-    def _brood(self) -> int:
-        """Children of one pass of a model: the more results there are, the less a few of them change it."""
-        return min(1 + (self._told + self._foreign) // _MANY, _LARGEST_BROOD)
 
     @property
     def _settled(self) -> bool:
@@ -283,7 +276,7 @@ class GeneticStrategy(Strategy):
         return self._home.stale > 12 + 5 * self._codec.size + len(self._pending)
 
     def _elsewhere(self) -> LocalSearch:
-        return LocalSearch(self._codec, self._archive, self._effort, radius=0.2, newton=0.1)
+        return LocalSearch(self._codec, self._archive, self._dice, radius=0.2, newton=0.1)
 
     def _child_from_away(self, attempt: int) -> tuple[dict[str, Value], dict[str, Any]] | None:
         """A child of the search elsewhere, or a scout that finds out where it might begin; None as `_near`."""
@@ -368,21 +361,20 @@ class GeneticStrategy(Strategy):
         one, two = (members[int(rng.random() * count)].vector for _ in range(2))
         scale = round(min(max(rng.gauss(self._scale, 0.2), 0.05), 1.2), 6)
         chance = round(min(max(rng.gauss(self._chance, 0.2), 0.0), 1.0), 6)
-        sure = int(rng.random() * len(base))
+        sure, unordered, draw = int(rng.random() * len(base)), self._codec.unordered, rng.random
         child = []
-        for k, u in enumerate(base):
-            if k != sure and rng.random() >= chance:
+        for k, (u, b, p, q) in enumerate(zip(base, best, one, two, strict=True)):
+            if k != sure and draw() >= chance:
                 child.append(u)
                 continue
-            if self._codec.unordered[k] or u != u:
-                child.append((best if rng.random() < 0.5 else one)[k])
+            if unordered[k] or u != u:
+                child.append(b if draw() < 0.5 else p)
                 continue
-            b, p, q = best[k], one[k], two[k]
             new = u + scale * ((b if b == b else u) - u) + (scale * (p - q) if p == p and q == q else 0.0)
             if new < 0.0:
-                new = u * rng.random()
+                new = u * draw()
             elif new > 1.0:
-                new = 1.0 - (1.0 - u) * rng.random()
+                new = 1.0 - (1.0 - u) * draw()
             child.append(new)
         return self._codec.point(child, rng), scale, chance
 
@@ -406,7 +398,6 @@ class GeneticStrategy(Strategy):
         if self._continues and result.ok:
             self._weights.add(self._told + self._foreign, trial, epoch)
         loss = result.loss if result.ok else math.inf
-        self._effort.earn()
         self._archive.add(vector, loss)
         one = None
         if loss < math.inf:
@@ -483,9 +474,9 @@ class GeneticStrategy(Strategy):
             "demes": [deme.to_json() for deme in self._demes],
             "archive": self._archive.to_json(),
             "weights": self._weights.to_json(),
-            "seen": self._seen.keys(),
+            "seen": self._seen.to_json(),
             "pending": [[tag, [None if u != u else u for u in vector]] for tag, vector in self._pending.items()],
-            "effort": self._effort.left,
+            "dice": self._dice.bit_generator.state,
             "home": self._home.to_json(),
             "away": self._away.to_json(),
             "credit": dict(self._credit),
@@ -503,7 +494,7 @@ class GeneticStrategy(Strategy):
         self._weights.set_json(state["weights"])
         self._seen = Seen(state["seen"])
         self._pending = {tag: [math.nan if u is None else u for u in vector] for tag, vector in state["pending"]}
-        self._effort.left = state["effort"]
+        self._dice.bit_generator.state = state["dice"]
         self._home.set_json(state["home"])
         self._away.set_json(state["away"])
         self._credit, self._uses = dict(state["credit"]), dict(state["uses"])
