@@ -449,7 +449,10 @@ class Real(Domain):
         if u >= 1.0:
             return self._last
         x = self._origin + u * self._width
-        return self._rounded(math.exp(x) if self._exp else x)
+        if self._exp or self._tiny:
+            return self._rounded(math.exp(x) if self._exp else x)
+        y = float(self._format % x) + 0.0
+        return self._first if y < self._first else self._last if y > self._last else y
 
     def neighbour(self, value: object, rng: Random, scale: float = 0.1) -> float:
         number = self.canonical(value)

@@ -48,6 +48,7 @@ _AWAY = 0.6
 """Share of children that are made elsewhere once the neighbourhood of the best gives no more gains."""
 _ARMS = ("bred", "differential", "screened", "quadratic")
 _loss = attrgetter("loss")
+_NO_STEPS = Steps()
 
 
 class GeneticStrategy(Strategy):
@@ -110,6 +111,7 @@ class GeneticStrategy(Strategy):
         self._visit = 1
         self._scouts = 1
         self._first_losses: list[float] = []
+        self._usual = 0.0
         self._credit = dict.fromkeys(_ARMS, 1.0)
         self._uses = dict.fromkeys(_ARMS, 2.0)
         self._scale = 0.6
@@ -250,11 +252,10 @@ class GeneticStrategy(Strategy):
         Fialho, Da Costa, Schoenauer & Sebag, "Analyzing bandit-based adaptive operator selection mechanisms",
         Annals of Mathematics and Artificial Intelligence 60, 2010.
         """
-        worth = {arm: self._credit[arm] / self._uses[arm] for arm in _ARMS}
-        total = sum(worth.values()) or 1.0
-        place = rng.random()
-        for arm in _ARMS:
-            place -= 0.08 + (1.0 - 0.08 * len(_ARMS)) * worth[arm] / total
+        worths = [self._credit[arm] / self._uses[arm] for arm in _ARMS]
+        total, place = sum(worths) or 1.0, rng.random()
+        for arm, worth in zip(_ARMS, worths, strict=True):
+            place -= 0.08 + (1.0 - 0.08 * len(_ARMS)) * worth / total
             if place < 0.0:
                 return arm
         return _ARMS[-1]
@@ -382,7 +383,7 @@ class GeneticStrategy(Strategy):
 
     def tell(self, trial: Trial, result: Result) -> None:
         own: GeneticOptions = self.options
-        values, epoch = trial.values, self._epoch
+        values, epoch = trial.values, self._epoch if self._continues else 1
         vector = self._pending.pop(trial.tag, None)
         if vector is None:
             vector = self._codec.vector(values)
@@ -401,7 +402,7 @@ class GeneticStrategy(Strategy):
         self._archive.add(vector, loss)
         one = None
         if loss < math.inf:
-            steps = Steps(*trial.info["steps"]) if "steps" in trial.info else Steps()
+            steps = Steps(*trial.info["steps"]) if "steps" in trial.info else _NO_STEPS
             one = Individual(loss, self._told + self._foreign, values, vector, steps)
         self._learn(trial.info, one, homes)
         if one is not None:
@@ -420,8 +421,9 @@ class GeneticStrategy(Strategy):
             self._home.learn(arm, info.get("reach", 0.0), better, len(self._pending))
         if one is not None and len(self._first_losses) < _FIRST_LOSSES:
             self._first_losses.append(one.loss)
+            self._usual = statistics.median(self._first_losses)
         if one is not None and better:
-            self._home.move(one, _WORTH * (statistics.median(self._first_losses) - one.loss))
+            self._home.move(one, _WORTH * (self._usual - one.loss))
         if at == self._visit:
             self._visited(info, one, best)
         elif arm in _ARMS and not at:
@@ -443,9 +445,8 @@ class GeneticStrategy(Strategy):
         self, arm: str, info: Mapping[str, Any], one: Individual | None, better: bool, members: Sequence[Individual]
     ) -> None:
         rank = 16 if one is None else bisect_right(members, one.loss, 0, min(len(members), 16), key=_loss)
-        for name in _ARMS:
-            self._credit[name] = self._credit[name] * _MEMORY + 0.01
-            self._uses[name] = self._uses[name] * _MEMORY + 0.02
+        self._credit = {name: credit * _MEMORY + 0.01 for name, credit in self._credit.items()}
+        self._uses = {name: uses * _MEMORY + 0.02 for name, uses in self._uses.items()}
         self._credit[arm] += 1.0 if better else 0.3 * max(0.0, 1.0 - rank / 8.0)
         self._uses[arm] += 1.0
         if arm == "differential" and better:
@@ -499,6 +500,7 @@ class GeneticStrategy(Strategy):
         self._away.set_json(state["away"])
         self._credit, self._uses = dict(state["credit"]), dict(state["uses"])
         self._first_losses = list(state["first_losses"])
+        self._usual = statistics.median(self._first_losses or [0.0])
         self._cells = [list(cells) for cells in state["cells"]]
         for name in _PLAIN:
             setattr(self, f"_{name}", state[name])
