@@ -14,13 +14,12 @@ from hpo_core._blame import faults_of
 from hpo_core._fingerprint import fingerprint
 from hpo_core._options import build_options, options_to_json
 from hpo_core._version import own_version
-from hpo_core._words import did_you_mean
+from hpo_core._words import did_you_mean, is_unicode
 from hpo_core.evaluator import Evaluator
 from hpo_core.exceptions import ConfigurationError, JournalError, StudyChangedError
 from hpo_core.interfaces import Outlook, Strategy
 from hpo_core.journal import FORMAT, SYNC_POLICIES, read
 from hpo_core.space import Params
-from hpo_core.space._domains import is_unicode
 
 
 def make_header(

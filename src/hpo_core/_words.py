@@ -94,3 +94,8 @@ def size_bytes(value: object, what: str) -> int:
         if match:
             return int(float(match[1]) * _SIZES[match[2].lower()])
     raise ConfigurationError(f"{what}: {value!r} is no size; write bytes, or text such as '512M', '4G'")
+
+
+def is_unicode(text: str) -> bool:
+    """Whether a text is whole characters: lone surrogates, such as names of files that are no UTF-8 hold, are none."""
+    return not any("\ud800" <= char <= "\udfff" for char in text)

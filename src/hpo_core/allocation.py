@@ -191,19 +191,13 @@ class SlotPool:
                 self._claimed[name] = [entry for entry in self._claimed[name] if entry[0] is not slot]
             if self._taken.get(name, {}).pop(id(slot), None) is None:
                 continue
+            node = self._nodes[name]
             if len(slots) > 1:
-                self._set_free(name, _share_out(self._nodes[name]))
+                self._set_free(name, _share_out(node))
             else:
-                self._give_one(name, slot.index)
-
-    def _give_one(self, name: str, index: int) -> None:
-        node, free = self._nodes[name], self._free[name]
-        insort(free, _share(node, index), key=_index)
-        self.free += 1
-        self._open.add(self._rank[name], name)
-        if len(free) == node.slots:
-            self._wholly_free += 1
-            self._whole.add(self._rank[name], name)
+                free = list(self._free[name])
+                insort(free, _share(node, slot.index), key=_index)
+                self._set_free(name, free)
 
     def _first_with_room(self, nodes: int, until: float | None) -> list[str]:
         """The first so many nodes that have room for an evaluation of that width."""
@@ -232,7 +226,7 @@ class SlotPool:
             self._taken[slot.node][id(slot)] = slot
 
     def _set_free(self, name: str, free: list[Slot]) -> None:
-        """Whatever becomes free goes through here or `_give_one`, so that the sums and the heaps are right."""
+        """Whatever becomes free goes through here, so that the sums and the heaps are right."""
         before, now, slots = len(self._free[name]), len(free), self._nodes[name].slots
         self._free[name] = free
         self.free += now - before

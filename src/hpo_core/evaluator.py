@@ -11,11 +11,10 @@ import attrs
 from attrs import define, field
 
 from hpo_core._backend import Backend
-from hpo_core._words import did_you_mean, seconds, size_bytes
+from hpo_core._words import did_you_mean, is_unicode, seconds, size_bytes
 from hpo_core.command import uses
 from hpo_core.exceptions import ConfigurationError
 from hpo_core.metrics import MetricSpec
-from hpo_core.space._domains import is_unicode
 
 FLAG_KEYS = ("nodes_per_evaluation", "fidelity")
 """What `Evaluator(flag=...)` can pass to the program."""

@@ -60,7 +60,7 @@ class Optimizer:
             raise ConfigurationError(f"evaluator must be hpo.Evaluator, not {type(evaluator).__name__}")
         self.evaluator = evaluator
         self.__dict__.update(known, **arguments)
-        self._checked_options()
+        build_options(get(Strategy, self.strategy).Options, self._strategy_options(), type(self).__name__)
         self._n_trials()
         self.best_fom: float | None = None
         """Figure of merit of the best hyperparameters; None before a result."""
@@ -85,7 +85,7 @@ class Optimizer:
             params,
             self.evaluator,
             strategy=self.strategy,
-            strategy_options=self._checked_options(),
+            strategy_options=self._strategy_options(),
             n_trials=self._n_trials(),
             seed=arguments["seed"],
             directory=arguments["directory"],
@@ -100,11 +100,8 @@ class Optimizer:
             self.best_params = None if study.best_params is None else _plain(study.best_params)
             study.close()
 
-    def _checked_options(self) -> dict[str, Any]:
-        """The strategy's options; ConfigurationError names a wrong one."""
-        options = {name: self.__dict__[name] for name in self._options}
-        build_options(get(Strategy, self.strategy).Options, options, type(self).__name__)
-        return options
+    def _strategy_options(self) -> dict[str, Any]:
+        return {name: self.__dict__[name] for name in self._options}
 
     def _n_trials(self) -> int | None:
         """The budget; a wrong argument raises ConfigurationError."""

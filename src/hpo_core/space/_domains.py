@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 
 import attrs
 
+from hpo_core._words import is_unicode
 from hpo_core.exceptions import SpaceError
 
 Value: TypeAlias = bool | int | float | str
@@ -449,10 +450,7 @@ class Real(Domain):
         if u >= 1.0:
             return self._last
         x = self._origin + u * self._width
-        if self._exp or self._tiny:
-            return self._rounded(math.exp(x) if self._exp else x)
-        y = float(self._format % x) + 0.0
-        return self._first if y < self._first else self._last if y > self._last else y
+        return self._rounded(math.exp(x) if self._exp else x)
 
     def neighbour(self, value: object, rng: Random, scale: float = 0.1) -> float:
         number = self.canonical(value)
@@ -755,11 +753,6 @@ class Integer(Domain):
         if part is None:
             raise SpaceError(f"no value of ({self.low}, {self.high}) lies in the restriction {spec!r}")
         return part
-
-
-def is_unicode(text: str) -> bool:
-    """Whether a text is whole characters: lone surrogates, such as names of files that are no UTF-8 hold, are none."""
-    return not any("\ud800" <= char <= "\udfff" for char in text)
 
 
 @attrs.frozen(init=False)

@@ -8,10 +8,11 @@ from random import Random
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from hpo_core._words import is_unicode
 from hpo_core.exceptions import CyclicConditionError, SpaceError
 from hpo_core.space import _graph
 from hpo_core.space._conditions import Bound, Rule, rule_from_json
-from hpo_core.space._domains import Domain, Real, Value, domain_from, is_unicode, plain
+from hpo_core.space._domains import Domain, Real, Value, domain_from, plain
 from hpo_core.space._expression import Expression, check_types, flag_hint, parse
 from hpo_core.space._grid import GridCursor
 from hpo_core.space._plan import Constraint, Plan
