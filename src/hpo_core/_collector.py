@@ -61,7 +61,8 @@ class Collector:
         self._pending = set(self._labels)
         self._latest: dict[str, float] = {}
         self._first: dict[str, float] = {}
-        self._extreme: Report | None = None
+        self._counts: Report | None = None
+        """The report that the outcome is made of, unless more is read."""
         self._step: float | None = None
         self._near_miss = ""
         self._near_line = 0
@@ -109,8 +110,7 @@ class Collector:
             return Outcome(
                 metrics=dict(self._latest), failure=Failure.NO_METRIC, message=self._missing(), steps=self.steps
             )
-        metrics = self._chosen()
-        fom = self.spec.fom(metrics)
+        metrics, fom = self._chosen()
         if math.isfinite(fom):
             return Outcome(fom, metrics, steps=self.steps)
         return Outcome(fom, metrics, Failure.NAN_METRIC, self._not_finite(fom, metrics), self.steps)
@@ -121,6 +121,8 @@ class Collector:
             for key, value in reading.metrics.items():
                 name = self._names.get(key)
                 if name is not None:
+                    if self.spec.rule == "last":
+                        self._counts = None
                     self._latest[name] = float(value)
                     self._first.setdefault(name, float(value))
                     self._pending.discard(name)
@@ -138,22 +140,23 @@ class Collector:
         report = Report(step, metrics, fom, self.spec.loss(fom))
         self._pending = set(self._labels)
         self._step = None
-        if self.spec.rule in ("min", "max") and self._is_extreme(report.fom):
-            self._extreme = report
+        if self.spec.rule != "first" and (self._counts is None or self._is_extreme(fom, self._counts.fom)):
+            self._counts = report
         return report
 
-    def _is_extreme(self, fom: float) -> bool:
-        if self._extreme is None or not math.isfinite(self._extreme.fom):
+    def _is_extreme(self, fom: float, before: float) -> bool:
+        if not math.isfinite(before):
             return True
         if not math.isfinite(fom):
             return False
-        return fom < self._extreme.fom if self.spec.rule == "min" else fom > self._extreme.fom
+        return fom < before if self.spec.rule == "min" else fom > before
 
-    def _chosen(self) -> dict[str, float]:
-        if self._extreme is not None:
-            return dict(self._extreme.metrics)
+    def _chosen(self) -> tuple[dict[str, float], float]:
+        if self._counts is not None:
+            return dict(self._counts.metrics), self._counts.fom
         source = self._first if self.spec.rule == "first" else self._latest
-        return {name: source[name] for name in self._labels}
+        metrics = {name: source[name] for name in self._labels}
+        return metrics, self.spec.fom(metrics)
 
     def _not_finite(self, fom: float, metrics: Mapping[str, float]) -> str:
         values = ", ".join(f"{name} = {value!r}" for name, value in metrics.items())

@@ -42,6 +42,7 @@ class History(Sequence[TrialRecord]):
         self._codes: list[tuple[str, Callable[[Any], float] | None]] = [
             (flag, domain.code if isinstance(domain, Values) else None) for flag, domain in space.domains.items()
         ]
+        self._coded = any(code is not None for _, code in self._codes)
         self._metrics: dict[str, array[float]] = {}
         self._fom, self._duration = array("d"), array("d")
         self._state, self._failure, self._origin = array("b"), array("b"), array("b")
@@ -99,13 +100,16 @@ class History(Sequence[TrialRecord]):
 
     def add(self, trial: Trial, offset: int) -> None:
         """Add a trial that runs; its number must be the next one; `offset`: of its record, -1 where it has none."""
-        find: Callable[[str], Any] = trial.values.get
-        self._values.extend(
-            [
-                _NAN if (value := find(flag)) is None else value if code is None else code(value)
-                for flag, code in self._codes
-            ]
-        )
+        values: Any = trial.values
+        if self._coded or len(values) < len(self._codes):
+            self._values.extend(
+                [
+                    _NAN if (value := values.get(flag)) is None else value if code is None else code(value)
+                    for flag, code in self._codes
+                ]
+            )
+        else:
+            self._values.extend(values.values())
         i = self._length
         if i == len(self._state):
             self._make_room()

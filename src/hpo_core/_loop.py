@@ -381,7 +381,8 @@ class Loop:
 
     def _take_slots(self) -> list[tuple[_Waiting, tuple[Slot, ...]]]:
         """Give slots to waiting trials: first come, first served, with bounded overtaking of wide ones."""
-        taken, kept = list[tuple[_Waiting, tuple[Slot, ...]]](), deque[_Waiting]()
+        taken: list[tuple[_Waiting, tuple[Slot, ...]]] = []
+        kept: deque[_Waiting] = deque()
         until = self._until() if self._waiting else None
         while self._waiting and self._pool.free and len(self._running) + len(taken) < self._most:
             waiting = self._waiting.popleft()

@@ -75,7 +75,8 @@ class SlotPool:
 
     def __init__(self) -> None:
         self._nodes: dict[str, Node] = {}
-        self._free: dict[str, list[Slot]] = {}
+        self._free: dict[str, list[int]] = {}
+        """Indices in order."""
         self._taken: dict[str, dict[int, Slot]] = {}
         """What is out, object by object: a node that left and came again owes nothing to its former slots."""
         self._claimed: dict[str, list[tuple[Slot, bool]]] = {}
@@ -104,7 +105,7 @@ class SlotPool:
         self._free[node.name] = []
         self.capacity += node.slots
         self._first_end = min(self._first_end, math.inf if node.ends_at is None else node.ends_at)
-        self._set_free(node.name, _share_out(node))
+        self._set_free(node.name, list(range(node.slots)))
         for slot, whole in self._claimed.pop(node.name, ()):
             self._claim(slot, whole)
 
@@ -166,9 +167,10 @@ class SlotPool:
 
     def _take_one(self, name: str) -> Slot:
         free = self._free[name]
-        slot = free.pop(0)
+        node = self._nodes[name]
+        self._wholly_free -= len(free) == node.slots
         self.free -= 1
-        self._wholly_free -= len(free) + 1 == self._nodes[name].slots
+        slot = _share(node, free.pop(0))
         self._taken[name][id(slot)] = slot
         return slot
 
@@ -187,17 +189,16 @@ class SlotPool:
         """Return what `take` gave out; what is not out (any more) is ignored."""
         for slot in slots:
             name = slot.node
-            if name in self._claimed:
+            if self._claimed and name in self._claimed:
                 self._claimed[name] = [entry for entry in self._claimed[name] if entry[0] is not slot]
             if self._taken.get(name, {}).pop(id(slot), None) is None:
                 continue
-            node = self._nodes[name]
             if len(slots) > 1:
-                self._set_free(name, _share_out(node))
+                self._set_free(name, list(range(self._nodes[name].slots)))
             else:
-                free = list(self._free[name])
-                insort(free, _share(node, slot.index), key=_index)
-                self._set_free(name, free)
+                insort(self._free[name], slot.index)
+                self.free += 1
+                self._rank_again(name)
 
     def _first_with_room(self, nodes: int, until: float | None) -> list[str]:
         """The first so many nodes that have room for an evaluation of that width."""
@@ -221,19 +222,24 @@ class SlotPool:
         if whole and self._is_whole(slot.node):
             self._set_free(slot.node, [])
             self._taken[slot.node][id(slot)] = slot
-        elif not whole and any(own.index == slot.index for own in free):
-            self._set_free(slot.node, [own for own in free if own.index != slot.index])
+        elif not whole and slot.index in free:
+            self._set_free(slot.node, [index for index in free if index != slot.index])
             self._taken[slot.node][id(slot)] = slot
 
-    def _set_free(self, name: str, free: list[Slot]) -> None:
-        """Whatever becomes free goes through here, so that the sums and the heaps are right."""
-        before, now, slots = len(self._free[name]), len(free), self._nodes[name].slots
+    def _set_free(self, name: str, free: list[int]) -> None:
+        """Make exactly these free, so that the sums and the heaps are right."""
+        self._wholly_free -= self._is_whole(name)
+        self.free += len(free) - len(self._free[name])
         self._free[name] = free
-        self.free += now - before
-        self._wholly_free += (now == slots) - (before == slots)
+        self._rank_again(name)
+
+    def _rank_again(self, name: str) -> None:
+        """A node has other free slots than before, and did not count as wholly free."""
+        free = len(self._free[name])
         if free:
             self._open.add(self._rank[name], name)
-        if now == slots:
+        if free == self._nodes[name].slots:
+            self._wholly_free += 1
             self._whole.add(self._rank[name], name)
 
 
@@ -264,14 +270,6 @@ class _Ranked:
         for entry in found:
             heapq.heappush(self._heap, entry)
         return [name for _, name in found]
-
-
-def _index(slot: Slot) -> int:
-    return slot.index
-
-
-def _share_out(node: Node) -> list[Slot]:
-    return [_share(node, index) for index in range(node.slots)]
 
 
 def _share(node: Node, index: int) -> Slot:

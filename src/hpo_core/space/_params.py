@@ -313,8 +313,10 @@ class Params:
         Raises:
             SpaceError: the flag is unknown, or restrictions leave no value here.
         """
-        self._check_known([flag], "domain()")
-        entry = self._ready().by_flag[flag].effective(values)
+        known = self._ready().by_flag
+        if flag not in known:
+            self._check_known([flag], "domain()")
+        entry = known[flag].effective(values)
         if entry is None:
             return None
         if entry.domain is None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from hpo_core import Integer, Params, Real, Values
+from hpo_core import Integer, Params, Real, SpaceError, Values
 from hpo_core.trial import Value
 
 Vector = list[float]
@@ -49,6 +49,20 @@ class Codec:
         self.places = not (self.conditional or any(self.unordered))
         """Whether all coordinates are there at every point, and say where it is in a range or in an ordered list."""
         self.numeric = np.array([not one for one in self.unordered])
+        self._deciding = self._named_by_conditions()
+
+    def _named_by_conditions(self) -> list[tuple[int, bool, bool]]:
+        """Coordinates of the flags that conditions name, parents first: whether it has a condition, and is in others'.
+
+        Empty where there are constraints, which can name any flag.
+        """
+        if self.plain or self.space.constraints or self.space.forbidden:
+            return []
+        graph = self.space.get_dependency_graph()
+        places = {flag: k for k, (flag, _) in enumerate(self.domains)}
+        flags = self.space.get_ordered_param_when_valid()
+        named = [(places[flag], graph.in_degree(flag) > 0, graph.out_degree(flag) > 0) for flag in flags]
+        return [one for one in named if one[1] or one[2]]
 
     def _place(self, k: int) -> tuple[str, Callable[[Any], float]]:
         """A flag, and what gives the coordinate of its value."""
@@ -87,6 +101,34 @@ class Codec:
         partial = {flag: make(u) for (flag, make), u in zip(self._makers, vector, strict=True) if u == u}
         return self.space.complete(partial, rng)
 
+    def settled(self, rows: Array, rng: Random) -> Array:
+        """The coordinates of the valid points that `point` makes of these, without the values that decide nothing."""
+        if not self._deciding:
+            return np.array([self.vector(self.point(row, rng)) for row in rows.tolist()])
+        return np.array([self._settled(row, rng) for row in rows.tolist()])
+
+    def _settled(self, row: Vector, rng: Random) -> Vector:
+        settled = list(row)
+        values: dict[str, Value] = {}
+        for k, conditional, deciding in self._deciding:
+            flag, own = self.domains[k]
+            try:
+                domain = self.space.domain(flag, values) if conditional else own
+            except SpaceError:  # several restrictions leave no value beside these: others must give way
+                return self.vector(self.point(row, rng))
+            u = row[k]
+            if domain is None:
+                settled[k] = math.nan
+            elif u != u or domain is not own:
+                value = self.value(k, u) if u == u else None
+                if value is None or not domain.contains(value):
+                    value = domain.from_unit(rng.random())
+                    settled[k] = self._places[k][1](value)
+                values[flag] = value
+            elif deciding:
+                values[flag] = self._makers[k][1](u)
+        return settled
+
     def completed(self, values: dict[str, Value], rng: Random) -> dict[str, Value]:
         """A valid point with values that are each possible by themselves, as far as they are possible together."""
         return values if self.plain else self.space.complete(values, rng)
@@ -115,15 +157,17 @@ class Codec:
         """
         if self.places:
             return vectors
-        base = np.where(self.numeric, vectors, 0.0)
-        parts = [np.nan_to_num(base, nan=0.5)]
+        missing = np.isnan(vectors)
+        numbers = np.where(missing, 0.5, vectors)
+        numbers[:, ~self.numeric] = 0.0
+        parts = [numbers]
         for k, count in self._features:
             column = vectors[:, k]
-            cell = np.where(np.isnan(column), -1, np.minimum(np.nan_to_num(column) * count, count - 1)).astype(int)
+            cell = np.where(missing[:, k], -1, np.minimum(np.nan_to_num(column) * count, count - 1)).astype(int)
             parts.append(0.7071 * (cell[:, None] == np.arange(count)[None, :]))
         if self.conditional:
-            parts.append(0.5 * np.isnan(vectors))
-        return np.hstack(parts)
+            parts.append(0.5 * missing)
+        return np.concatenate(parts, axis=1)
 
 
 def _spans_decades(domain: object) -> bool:

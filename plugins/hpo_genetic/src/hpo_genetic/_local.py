@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
+from functools import cache
 from random import Random
 from typing import Any
 
@@ -13,7 +14,7 @@ from attrs import mutable
 from hpo_genetic._archive import Archive
 from hpo_genetic._codec import Array, Codec, Vector
 from hpo_genetic._deme import Individual
-from hpo_genetic._model import Interpolation, Quadratic, nearest, squared_distances
+from hpo_genetic._model import Interpolation, Quadratic, bounded, nearest, squared_distances
 from hpo_genetic._one_thread import one_thread
 
 _ALL_PAIRS = 16
@@ -190,8 +191,7 @@ class LocalSearch:
         model = Interpolation(offsets[subset], _tame(losses[subset], rng.random() < 0.5))
         expected, squares = model(table)
         if not codec.plain:
-            likely = candidates[_likely(expected, squares)[:_FINALISTS]].tolist()
-            candidates = np.array([codec.vector(codec.point(row, rng)) for row in likely])
+            candidates = codec.settled(candidates[_likely(expected, squares)[:_FINALISTS]], rng)
             table = codec.features(candidates) - middle
             expected, squares = model(table)
         if pending:
@@ -276,7 +276,7 @@ class LocalSearch:
         if not exact or count > 1:
             noise = self._dice.standard_normal((count, n))
             beside = model.beside(noise, float(tamed[min(n, len(tamed) - 1)]))
-            steps[exact:] += np.clip(beside, -reach, reach)[exact:]
+            steps[exact:] += bounded(beside, -reach, reach)[exact:]
         return self._moved(axes, steps)
 
     def deepest(self) -> Vector | None:
@@ -317,11 +317,9 @@ class LocalSearch:
         low, middle, count = float(losses[0]), float(losses[len(losses) // 2]), len(losses)
         tamed = np.minimum(losses, low + _FAR * (middle - low)) if middle > low else losses
         tamed = (tamed - low) / (float(tamed[-1]) - low or 1.0)
-        weights = 1.0 + 19.0 * np.linspace(1.0, 0.0, count, endpoint=False) ** 2
         centre = self._centre[axes]
-        return (
-            Quadratic(offsets, tamed, weights), np.maximum(-reach, -centre), np.minimum(reach, 1.0 - centre), tamed,
-        )  # fmt: skip
+        model = Quadratic(offsets, tamed, _by_place(count))
+        return model, np.maximum(-reach, -centre), np.minimum(reach, 1.0 - centre), tamed
 
     def _crowded(self, axes: Any, step: Array, pending: Sequence[Vector]) -> bool:
         """Whether a child that runs is much nearer to the end of a step than its beginning is."""
@@ -333,7 +331,7 @@ class LocalSearch:
 
     def _moved(self, axes: Any, steps: Array) -> list[Vector]:
         made = np.repeat(self._centre[None, :], len(steps), 0)
-        made[:, axes] = np.clip(made[:, axes] + steps, 0.0, 1.0)
+        made[:, axes] = bounded(made[:, axes] + steps, 0.0, 1.0)
         vectors: list[Vector] = made.tolist()
         return vectors
 
@@ -361,6 +359,13 @@ class LocalSearch:
             arm: Brood([[math.nan if u is None else u for u in one] for one in vectors], reach)
             for arm, vectors, reach in data["broods"]
         }
+
+
+@cache
+def _by_place(count: int) -> Array:
+    """How much results count for a quadratic function, the best first."""
+    weights: Array = 1.0 + 19.0 * np.linspace(1.0, 0.0, count, endpoint=False) ** 2
+    return weights
 
 
 def _tame(losses: Array, ranks: bool) -> Array:

@@ -36,6 +36,12 @@ def squared_distances(a: Array, b: Array) -> Array:
     return np.maximum(found, 0.0, out=found)
 
 
+def bounded(values: Array, low: Any, high: Any) -> Array:
+    """What `numpy.clip` gives, in half the time where there are few values."""
+    found: Array = np.minimum(np.maximum(values, low), high)
+    return found
+
+
 def _cubed(squares: Array) -> Array:
     found: Array = np.sqrt(squares)
     found *= squares
@@ -128,16 +134,15 @@ class Quadratic:
         hessian /= scale
         hessian /= scale[:, None]
         self.hessian: Array = hessian
-        self._curves: Array = hessian.diagonal()
-        self._axes: Array = np.eye(n)
-        if self.full:
-            self._curves, self._axes = np.linalg.eigh(hessian)
+        self._curves: Array
+        self._axes: Array
+        self._curves, self._axes = np.linalg.eigh(hessian) if self.full else (hessian.diagonal(), np.eye(n))
 
     def minimiser(self, low: Array, high: Array) -> Array:
         """The lowest offset found between two corners: a damped Newton step, then one coordinate at a time."""
         if not self.full:  # Coordinates do not depend on each other.
             curve = self._curves
-            inside = np.clip(-self.gradient / np.where(curve > 1e-12, curve, 1.0), low, high)
+            inside = bounded(-self.gradient / np.where(curve > 1e-12, curve, 1.0), low, high)
             below, above = (self.gradient * end + 0.5 * curve * end * end for end in (low, high))
             return np.where(curve > 1e-12, inside, np.where(below < above, low, high))
         slope = self._axes.T @ self.gradient
@@ -180,9 +185,9 @@ class Quadratic:
         for damping in (1e-9, 1e-2):
             step = self._axes @ (-slope / np.maximum(curves, damping * largest))
             over = float((np.abs(step) / half).max())
-            starts.append(np.clip(step / max(over, 1.0), low, high))
+            starts.append(bounded(step / max(over, 1.0), low, high))
             if over > 1.0:
-                starts.append(np.clip(step, low, high))
+                starts.append(bounded(step, low, high))
         return starts
 
 
