@@ -77,7 +77,7 @@ def lacks_programs(*names: str) -> Callable[[], str]:
 PARTS = {
     "start": Part("imports and the command line beside numpy", "--repeats 25", "--repeats 5"),
     "ask_tell": Part(
-        "an ask and its tell as the history grows", "", "--most 10000 --repeats 2 --memory 50000", peers=True
+        "an ask and its tell as the history grows", "", "--most 10000 --seeds 2 --memory 50000", peers=True
     ),
     "dispatch": Part(
         "a trivial program beside bare loops", "", "--trials 200 --repeats 3", True, lacks_programs("cc", "xargs")

@@ -89,7 +89,7 @@ def test_a_function_that_is_quadratic_is_recognised_whatever_its_worst_results_a
 
 def test_a_model_of_results_that_are_all_the_same_point_is_finite():
     points = np.zeros((12, 2))
-    model = Quadratic(points, np.linspace(0.0, 1.0, 12), np.ones(12))
+    model = Quadratic.fitted(points, np.linspace(0.0, 1.0, 12), np.ones(12))
     assert np.isfinite(model.minimiser(np.full(2, -0.1), np.full(2, 0.1))).all()
 
 
@@ -97,7 +97,7 @@ def test_children_beside_the_minimum_keep_to_the_shape_of_the_valley():
     """They cost as much in the steep direction as in the flat one: ten times less far in the steep one."""
     rng = np.random.default_rng(1)
     points = rng.uniform(-1.0, 1.0, (40, 2))
-    model = Quadratic(points, points[:, 0] ** 2 + 100.0 * points[:, 1] ** 2, np.ones(40))
+    model = Quadratic.fitted(points, points[:, 0] ** 2 + 100.0 * points[:, 1] ** 2, np.ones(40))
     offsets = model.beside(rng.standard_normal((2000, 2)), 0.01)
     assert offsets[:, 0].std() / offsets[:, 1].std() == pytest.approx(10.0, rel=0.1)
     rises = 0.5 * np.einsum("ij,jk,ik->i", offsets, model.hessian, offsets)
@@ -128,6 +128,19 @@ def test_what_a_function_says_of_a_focus_that_was_left_behind_is_given_up():
     assert search._broods["quadratic"].vectors
     search.move(Individual(-1.0, 99, {}, [0.3, 0.6]), 0.0)
     assert "quadratic" not in search._broods
+
+
+def test_a_function_is_moved_to_another_focus_while_few_results_have_come_since():
+    search = local_search(results=40, of=bowl)
+    search.quadratic(random.Random(0), (), 0.5, count=4)
+    first = search._fit
+    for number in range(1, 8):
+        vector = [0.5, 0.5 + 0.01 * number]
+        search._archive.add(vector, bowl(vector))
+        search.move(Individual(bowl(vector), number, {}, vector), 0.0)
+        children = search.quadratic(random.Random(0), (), 0.5, count=4)
+        assert children[0] == pytest.approx([0.3, 0.6], abs=1e-6)
+        assert (search._fit is first) == (number < 7)
 
 
 def test_a_pass_makes_the_more_children_the_more_results_there_are_and_the_more_it_takes():

@@ -348,6 +348,20 @@ def test_a_study_goes_on_after_a_cut_as_if_there_had_been_none(tmp_path, cut):
         assert [dict(record.values) for record in study.trials] == expected
 
 
+def test_state_goes_on_exactly_while_a_function_of_the_results_is_used_again():
+    space = [[f"--x{k}", 0.5, (0.0, 1.0)] for k in range(10)]
+
+    def bowl(values):
+        return sum(2.0**k * (values[f"--x{k}"] - 0.4 + 0.5 * values[f"--x{k - 1}"]) ** 2 for k in range(1, 10))
+
+    drive = Drive(space, num_demes=1, pop_size=10, generations=100).run(80, of=bowl)
+    for _ in range(30):
+        other = Drive(space, num_demes=1, pop_size=10, generations=100)
+        other.strategy.set_state(json.loads(json.dumps(drive.strategy.get_state())))
+        other.trials, other.open = list(drive.trials), []
+        assert drive.run(4, of=bowl).values == other.run(4, of=bowl).values
+
+
 def test_state_goes_on_exactly_after_many_results():
     """The archive of results has been thinned out by then."""
     space = [["--x", 0.5, (0.0, 1.0)], ["--y", 0.5, (0.0, 1.0)]]

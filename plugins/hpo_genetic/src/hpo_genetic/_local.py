@@ -39,8 +39,8 @@ _LARGEST_BROOD = 40
 _MORE = {"quadratic": 0.5, "screened": 0.83}
 """Children more that a pass makes in ten dimensions each time that results double, or are `_RESULTS` more."""
 _RESULTS = 150.0
-_COMPLETED = 0.25
-"""How many of them where values depend on each other."""
+_DEPENDENT, _MIXED = 0.5, 0.25
+"""How many of them where values depend on each other, and where lists are among them besides."""
 _PLAIN = ("radius", "newton", "good", "bad", "mark")
 """Attributes that are JSON values as they are."""
 
@@ -56,6 +56,35 @@ class Brood:
 
     vectors: list[Vector]
     reach: float
+
+
+@mutable
+class Fit:
+    """A quadratic function that was fitted to results.
+
+    Attributes:
+        model: relative to the centre.
+        centre: coordinates of the focus.
+        rise: how high it is where as many results as there are dimensions are better.
+        results: how many there were at the time.
+    """
+
+    model: Quadratic
+    centre: Array
+    rise: float
+    results: int
+
+    def to_json(self) -> list[Any]:
+        """All of it."""
+        model = self.model
+        parts = model.gradient.tolist(), model.hessian.tolist(), model.full
+        return [*parts, self.centre.tolist(), self.rise, self.results]
+
+    @classmethod
+    def from_json(cls, data: Sequence[Any]) -> Fit:
+        """What `to_json` described."""
+        gradient, hessian, full, centre, rise, results = data
+        return cls(Quadratic(np.array(gradient), np.array(hessian), full=full), np.array(centre), rise, results)
 
 
 class LocalSearch:
@@ -83,7 +112,10 @@ class LocalSearch:
         self._mark = 0.0
         self._centre: Array = np.full(codec.size, 0.5)
         self.stale = 0
+        self._share = 1.0 if codec.plain else _MIXED if any(codec.unordered) else _DEPENDENT
         self._broods: dict[str, Brood] = {}
+        self._fit: Fit | None = None
+        """The last one, where it can be moved to another focus."""
 
     def move(self, one: Individual, worth: float) -> None:
         """Go on from a better individual.
@@ -133,7 +165,7 @@ class LocalSearch:
         """
         n, results = self._codec.size, self._archive.results
         if arm == "screened":
-            size = (n / 10) ** 2 * (1.0 if self._codec.plain else _COMPLETED)
+            size = (n / 10) ** 2 * self._share
         else:
             full = (n + 1) * (n + 2) // 2
             size = ((full if n <= _ALL_PAIRS and results > full else 2 * n + 1) / 66) ** 2
@@ -261,21 +293,15 @@ class LocalSearch:
         Returns:
             None where there are too few results for a function.
         """
-        found = self._rows()
+        found = self._fit_around(count)
         if found is None:
             return None
-        axes, offsets, losses = found
-        n = offsets.shape[1]
-        wanted = min(int(0.625 * (n + 1) * (n + 2)) + n, 400) if n <= _ALL_PAIRS else min(6 * n, 400)
-        near = nearest(offsets, 2 * wanted)
-        best = near[np.argsort(losses[near], kind="stable")[: min(wanted, math.ceil(0.9 * len(near)))]]
-        model, low, high, tamed = self._fit(axes, offsets[best], losses[best], reach)
-        step = model.minimiser(low, high)
+        axes, fit = found
+        step = fit.model.minimiser(*self._box(axes, reach))
         steps = np.repeat(step[None, :], count, 0)
         exact = not (again or rng.random() < _BLUR or self._crowded(axes, step, pending))
         if not exact or count > 1:
-            noise = self._dice.standard_normal((count, n))
-            beside = model.beside(noise, float(tamed[min(n, len(tamed) - 1)]))
+            beside = fit.model.beside(self._dice.standard_normal(steps.shape), fit.rise)
             steps[exact:] += bounded(beside, -reach, reach)[exact:]
         return self._moved(axes, steps)
 
@@ -290,8 +316,32 @@ class LocalSearch:
         axes, offsets, losses = found
         order = _thinned(offsets, losses)
         with one_thread():
-            model, low, high, _ = self._fit(axes, offsets[order], losses[order], 1.0)
-            return self._moved(axes, model.minimiser(low, high)[None, :])[0]
+            model = Quadratic.fitted(offsets[order], _limited(losses[order]), _by_place(len(order)))
+            return self._moved(axes, model.minimiser(*self._box(axes, 1.0))[None, :])[0]
+
+    def _fit_around(self, count: int) -> tuple[Any, Fit] | None:
+        """The coordinates that are numbers, and a function of them through the results around the focus.
+
+        One that was fitted a few results ago, twice as many as it makes children, is moved to the new focus.
+        """
+        centre, results, fit = self._centre, self._archive.results, self._fit
+        if fit is not None and results - fit.results < 2 * count - 1:
+            fit.model.move(centre - fit.centre)
+            fit.centre = centre
+            return slice(None), fit
+        found = self._rows()
+        if found is None:
+            return None
+        axes, offsets, losses = found
+        n = offsets.shape[1]
+        wanted = min(int(0.625 * (n + 1) * (n + 2)) + n, 400) if n <= _ALL_PAIRS else min(6 * n, 400)
+        near = nearest(offsets, 2 * wanted)
+        best = near[np.argsort(losses[near], kind="stable")[: min(wanted, math.ceil(0.9 * len(near)))]]
+        limited = _limited(losses[best])
+        model = Quadratic.fitted(offsets[best], limited, _by_place(len(best)))
+        fit = Fit(model, centre, float(limited[min(n, len(best) - 1)]), results)
+        self._fit = fit if self._codec.places else None
+        return axes, fit
 
     def _rows(self) -> tuple[Any, Array, Array] | None:
         """The coordinates that are numbers, and results relative to the focus that differ from it in those alone."""
@@ -312,14 +362,10 @@ class LocalSearch:
             return None
         return axes, vectors[np.ix_(rows, axes)] - centre[axes], losses[rows]
 
-    def _fit(self, axes: Any, offsets: Array, losses: Array, reach: float) -> tuple[Quadratic, Array, Array, Array]:
-        """The function through results with the best first, the corners between which it is trusted, tamed losses."""
-        low, middle, count = float(losses[0]), float(losses[len(losses) // 2]), len(losses)
-        tamed = np.minimum(losses, low + _FAR * (middle - low)) if middle > low else losses
-        tamed = (tamed - low) / (float(tamed[-1]) - low or 1.0)
+    def _box(self, axes: Any, reach: float) -> tuple[Array, Array]:
+        """The least and the greatest offsets from the focus where a function is trusted."""
         centre = self._centre[axes]
-        model = Quadratic(offsets, tamed, _by_place(count))
-        return model, np.maximum(-reach, -centre), np.minimum(reach, 1.0 - centre), tamed
+        return np.maximum(-reach, -centre), np.minimum(reach, 1.0 - centre)
 
     def _crowded(self, axes: Any, step: Array, pending: Sequence[Vector]) -> bool:
         """Whether a child that runs is much nearer to the end of a step than its beginning is."""
@@ -345,6 +391,7 @@ class LocalSearch:
                 [arm, [[None if u != u else u for u in one] for one in brood.vectors], brood.reach]
                 for arm, brood in self._broods.items()
             ],
+            "fit": None if self._fit is None else self._fit.to_json(),
         }
 
     def set_json(self, data: Mapping[str, Any]) -> None:
@@ -359,6 +406,7 @@ class LocalSearch:
             arm: Brood([[math.nan if u is None else u for u in one] for one in vectors], reach)
             for arm, vectors, reach in data["broods"]
         }
+        self._fit = None if data["fit"] is None else Fit.from_json(data["fit"])
 
 
 @cache
@@ -366,6 +414,14 @@ def _by_place(count: int) -> Array:
     """How much results count for a quadratic function, the best first."""
     weights: Array = 1.0 + 19.0 * np.linspace(1.0, 0.0, count, endpoint=False) ** 2
     return weights
+
+
+def _limited(losses: Array) -> Array:
+    """Losses from 0 to 1, the best first, where one that is huge hides no other."""
+    low, middle = float(losses[0]), float(losses[len(losses) // 2])
+    limited = np.minimum(losses, low + _FAR * (middle - low)) if middle > low else losses
+    found: Array = (limited - low) / (float(limited[-1]) - low or 1.0)
+    return found
 
 
 def _tame(losses: Array, ranks: bool) -> Array:

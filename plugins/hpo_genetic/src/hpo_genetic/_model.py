@@ -16,8 +16,6 @@ from hpo_genetic._codec import Array
 
 _RIDGE = 1e-10
 """Keeps coefficients that the results say nothing of at zero."""
-_SWEEPS = 3
-"""How often a descent goes through all coordinates: the next function corrects what is left."""
 
 
 def nearest(offsets: Array, count: int) -> np.ndarray[Any, np.dtype[np.intp]]:
@@ -97,46 +95,60 @@ def _pairs(n: int) -> tuple[Any, Any]:
 
 
 class Quadratic:
-    """A quadratic function fitted to results around a centre by weighted least squares.
-
-    It has as many coefficients as the results allow: all, or those without mixed terms.
+    """A quadratic function of offsets from a centre.
 
     Args:
-        offsets: points relative to the centre, one row each.
-        losses: their results.
-        weights: how much each of them counts.
+        gradient: at the centre.
+        hessian: second derivatives.
+        full: whether there are mixed ones among them.
     """
 
-    def __init__(self, offsets: Array, losses: Array, weights: Array) -> None:
+    def __init__(self, gradient: Array, hessian: Array, *, full: bool) -> None:
+        self.gradient, self.hessian, self.full = gradient, hessian, full
+        self._curves: Array
+        self._axes: Array
+        self._curves, self._axes = np.linalg.eigh(hessian) if full else (hessian.diagonal(), np.eye(len(hessian)))
+
+    @classmethod
+    def fitted(cls, offsets: Array, losses: Array, weights: Array) -> Quadratic:
+        """The function through results by weighted least squares.
+
+        It has as many coefficients as the results allow: all, or those without mixed terms.
+
+        Args:
+            offsets: points relative to the centre, one row each.
+            losses: their results.
+            weights: how much each of them counts.
+        """
         count, n = offsets.shape
         scale = np.maximum(np.abs(offsets).max(0), 1e-12)
-        self.full = count >= 1.1 * (n + 1) * (n + 2) / 2
+        full = count >= 1.1 * (n + 1) * (n + 2) / 2
         first, second = _pairs(n)
-        width = 1 + 2 * n + (len(first) if self.full else 0)
+        width = 1 + 2 * n + (len(first) if full else 0)
         terms = np.empty((width, count))
         terms[0] = 1.0
         x = np.divide(offsets.T, scale[:, None], out=terms[1 : n + 1])
         np.multiply(x, x, out=terms[n + 1 : 2 * n + 1])
         terms[n + 1 : 2 * n + 1] *= 0.5
-        if self.full:
+        if full:
             np.multiply(x[first], x[second], out=terms[2 * n + 1 :])
         root = np.sqrt(weights)
         terms *= root
         normal = terms @ terms.T
         normal.reshape(-1)[:: width + 1] += _RIDGE
         solved = _solved(normal, terms @ (losses * root))
-        self.gradient: Array = solved[1 : n + 1] / scale
         hessian = np.zeros((n, n))
-        if self.full:
+        if full:
             hessian[first, second] = solved[2 * n + 1 :]
             hessian += hessian.T
         hessian.reshape(-1)[:: n + 1] = solved[n + 1 : 2 * n + 1]
         hessian /= scale
         hessian /= scale[:, None]
-        self.hessian: Array = hessian
-        self._curves: Array
-        self._axes: Array
-        self._curves, self._axes = np.linalg.eigh(hessian) if self.full else (hessian.diagonal(), np.eye(n))
+        return cls(solved[1 : n + 1] / scale, hessian, full=full)
+
+    def move(self, offset: Array) -> None:
+        """Have another centre, this far from the one before."""
+        self.gradient = self.gradient + self.hessian @ offset
 
     def minimiser(self, low: Array, high: Array) -> Array:
         """The lowest offset found between two corners: a damped Newton step, then one coordinate at a time."""
@@ -192,7 +204,7 @@ class Quadratic:
 
 
 def _descend(rows: list[list[float]], x: list[float], slope: list[float], low: list[float], high: list[float]) -> None:
-    """Go down a quadratic function along one coordinate after the other, in place.
+    """Go down a quadratic function once along each coordinate, in place; the next function corrects what is left.
 
     Args:
         rows: second derivatives.
@@ -201,20 +213,14 @@ def _descend(rows: list[list[float]], x: list[float], slope: list[float], low: l
         low: least values.
         high: greatest values.
     """
-    bounded = list(zip(rows, low, high, strict=True))
-    for _ in range(_SWEEPS):
-        moved = 0.0
-        for k, (row, bottom, top) in enumerate(bounded):
-            curve, rise, before = row[k], slope[k], x[k]
-            if curve > 1e-12:
-                to = before - rise / curve
-                to = bottom if to < bottom else top if to > top else to
-            else:
-                to = bottom if rise > 0.0 else top
-            if to != before:
-                step = to - before
-                x[k] = to
-                slope[:] = [s + step * h for s, h in zip(slope, row, strict=True)]
-                moved = max(moved, abs(step) / (top - bottom + 1e-300))
-        if moved < 1e-3:
-            return
+    for k, (row, bottom, top) in enumerate(zip(rows, low, high, strict=True)):
+        curve, rise, before = row[k], slope[k], x[k]
+        if curve > 1e-12:
+            to = before - rise / curve
+            to = bottom if to < bottom else top if to > top else to
+        else:
+            to = bottom if rise > 0.0 else top
+        if to != before:
+            step = to - before
+            x[k] = to
+            slope[:] = [s + step * h for s, h in zip(slope, row, strict=True)]
