@@ -131,6 +131,14 @@ def test_the_dependent_is_restricted_while_the_condition_holds(spec, good):
         params.canonical({"-b": 0.9, "-a": "x"})
 
 
+def test_a_condition_says_whether_it_restricts_values():
+    free, bound = condition.equals("-b", "-a", "x"), condition.when("-b", "-a == 'y'", (0.0, 0.5))
+    assert not free.restricts
+    assert bound.restricts
+    assert (free | bound).restricts
+    assert not (free & condition.when("-b", "-c > 1")).restricts
+
+
 def test_several_restrictions_intersect():
     params = Params([["-a", (0, 9)], ["-b", (0, 9)]])
     params.add_conditions([condition.when("-b", "-a >= 0", (2, 6)), condition.when("-b", "-a >= 5", (5, 9))])

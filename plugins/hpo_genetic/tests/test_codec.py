@@ -30,29 +30,36 @@ RULES = {
     "restrictions": [
         hpo.condition.equals("--share", "--model", "tree", (0.2, 0.4)),
         hpo.condition.greater_than("--depth", "--share", 0.3, [10, 20, 30]),
-        hpo.condition.when("--rest", "--depth > 15 or --rate < 0.1"),
+        hpo.condition.when("--rest", "--depth > 15 or --rate < 0.1", (0.2, 0.6)),
     ],
 }
 CONTRADICTION = [
     hpo.condition.greater_than("--rest", "--share", 0.3, (0.1, 0.3)),
     hpo.condition.greater_than("--rest", "--rate", 1e-2, (0.6, 0.8)),
 ]
-NUMBERS = st.floats(0.0, 1.0) | st.just(math.nan)
+UNITS = st.lists(st.floats(0.0, 1.0), min_size=len(PARAMS), max_size=len(PARAMS))
+CHANGES = st.lists(st.lists(st.floats(0.0, 1.0) | st.none(), min_size=len(PARAMS), max_size=len(PARAMS)), max_size=3)
+
+
+def varied(centre, changes):
+    """What a search makes of a centre: coordinates that were there may move."""
+    rows = [[u if new is None or u != u else new for u, new in zip(centre, one, strict=True)] for one in changes]
+    return [centre, *rows]
 
 
 @pytest.mark.parametrize("rules", RULES.values(), ids=RULES)
 @pytest.mark.parametrize("constraints", [[], ["--share + --rest < 1.5"]], ids=["", "constrained"])
 @settings(max_examples=40)
-@given(rows=st.lists(st.tuples(*[NUMBERS] * len(PARAMS)), min_size=1, max_size=3), seed=st.integers(0, 999))
-def test_settled_rows_are_those_of_the_points_that_they_become(rules, constraints, rows, seed) -> None:
+@given(start=UNITS, changes=CHANGES, seed=st.integers(0, 999))
+def test_settled_rows_are_those_of_the_points_that_they_become(rules, constraints, start, changes, seed) -> None:
     space = hpo.Params(PARAMS)
     space.add_conditions(rules)
     space.add_constraints(constraints)
-    below = {rule.dependent_param for rule in rules}
-    rows = [[u if u == u or flag in below else 0.5 for flag, u in zip(space.flags, row, strict=True)] for row in rows]
     codec, one, two = Codec(space), Random(seed), Random(seed)
+    centre = codec.vector(codec.point(start, Random(0)))
+    rows = varied(centre, changes)
     points = [codec.point(row, one) for row in rows]
-    settled = codec.settled(np.array(rows), two)
+    settled = codec.settled(np.array(rows), np.array(centre), two)
     assert one.getstate() == two.getstate()
     assert [codec.point(row, two) for row in settled.tolist()] == points
     assert one.getstate() == two.getstate()  # nothing was missing any more
@@ -60,13 +67,14 @@ def test_settled_rows_are_those_of_the_points_that_they_become(rules, constraint
 
 
 @settings(max_examples=40)
-@given(row=st.lists(st.floats(0.0, 1.0), min_size=len(PARAMS), max_size=len(PARAMS)), seed=st.integers(0, 999))
-def test_a_row_is_settled_where_restrictions_leave_no_value(row, seed) -> None:
+@given(start=UNITS, changes=CHANGES, seed=st.integers(0, 999))
+def test_rows_are_settled_where_restrictions_leave_no_value(start, changes, seed) -> None:
     space = hpo.Params(PARAMS)
     space.add_conditions(CONTRADICTION)
     codec, rng = Codec(space), Random(seed)
-    settled = codec.settled(np.array([row]), rng)[0].tolist()
-    before = rng.getstate()
-    vector = codec.vector(codec.point(settled, rng))
-    assert rng.getstate() == before
-    assert [u == u for u in vector] == [u == u for u in settled]
+    centre = codec.vector(codec.point(start, rng))
+    for settled in codec.settled(np.array(varied(centre, changes)), np.array(centre), rng).tolist():
+        before = rng.getstate()
+        vector = codec.vector(codec.point(settled, rng))
+        assert rng.getstate() == before
+        assert [u == u for u in vector] == [u == u for u in settled]

@@ -41,6 +41,11 @@ class Rule:
     __slots__ = ()
     dependent_param: str
 
+    @property
+    def restricts(self) -> bool:
+        """Whether it also says which values the flag may have."""
+        raise NotImplementedError
+
     def bind(self, domains: Mapping[str, Domain]) -> Bound:
         """The rule read against the flags of a space. Raises SpaceError where it does not fit them."""
         raise NotImplementedError
@@ -101,6 +106,10 @@ class Condition(Rule):
                 raise SpaceError(f"'{self.operator}' needs a list of values, not {self.parent_param_value!r}")
         elif self.operator and not isinstance(plain(self.parent_param_value), (bool, int, float, str)):
             raise SpaceError(f"'{self.operator}' compares with one value, not with {self.parent_param_value!r}")
+
+    @property
+    def restricts(self) -> bool:
+        return self.dependent_param_value is not None
 
     def type_as_str(self, value: object) -> str:
         """The type of a value as a clean string: ``int``, ``str``, ``list(str)``, ``list(int, str)``."""
@@ -182,6 +191,10 @@ class _When(Rule):
     text: str
     values: Restriction = None
 
+    @property
+    def restricts(self) -> bool:
+        return self.values is not None
+
     def __str__(self) -> str:
         return f"{_restricted(self.dependent_param, self.values)} | {self.text}"
 
@@ -201,6 +214,10 @@ class _Many(Rule):
     @property
     def dependent_param(self) -> str:  # type: ignore[override]
         return self.rules[0].dependent_param
+
+    @property
+    def restricts(self) -> bool:
+        return any(rule.restricts for rule in self.rules)
 
     def __str__(self) -> str:
         texts = [str(rule) for rule in self.rules]

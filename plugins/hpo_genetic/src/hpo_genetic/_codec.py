@@ -50,6 +50,8 @@ class Codec:
         """Whether all coordinates are there at every point, and say where it is in a range or in an ordered list."""
         self.numeric = np.array([not one for one in self.unordered])
         self._deciding = self._named_by_conditions()
+        self._narrowing = any(rule.restricts for rule in space.conditions)
+        self._asked = [k for k, _, asked in self._deciding if asked]
 
     def _named_by_conditions(self) -> list[tuple[int, bool, bool]]:
         """Coordinates of the flags that conditions name, parents first: whether it has a condition, and is in others'.
@@ -101,16 +103,24 @@ class Codec:
         partial = {flag: make(u) for (flag, make), u in zip(self._makers, vector, strict=True) if u == u}
         return self.space.complete(partial, rng)
 
-    def settled(self, rows: Array, rng: Random) -> Array:
-        """The coordinates of the valid points that `point` makes of these, without the values that decide nothing."""
+    def settled(self, rows: Array, centre: Array, rng: Random) -> Array:
+        """The coordinates of the valid points that `point` makes of these, without the values that decide nothing.
+
+        Args:
+            rows: variations of the centre.
+            centre: coordinates of a valid point.
+            rng: for what is missing.
+        """
         if not self._deciding:
             return np.array([self.vector(self.point(row, rng)) for row in rows.tolist()])
-        return np.array([self._settled(row, rng) for row in rows.tolist()])
+        settled = (rows[:, self._asked] == centre[self._asked]).all(1) & (not self._narrowing)
+        pairs = zip(rows.tolist(), settled.tolist(), strict=True)
+        return np.array([row if done else self._settled(row, rng) for row, done in pairs])
 
     def _settled(self, row: Vector, rng: Random) -> Vector:
         settled = list(row)
         values: dict[str, Value] = {}
-        for k, conditional, deciding in self._deciding:
+        for k, conditional, asked in self._deciding:
             flag, own = self.domains[k]
             try:
                 domain = self.space.domain(flag, values) if conditional else own
@@ -125,7 +135,7 @@ class Codec:
                     value = domain.from_unit(rng.random())
                     settled[k] = self._places[k][1](value)
                 values[flag] = value
-            elif deciding:
+            elif asked:
                 values[flag] = self._makers[k][1](u)
         return settled
 

@@ -223,7 +223,7 @@ class LocalSearch:
         model = Interpolation(offsets[subset], _tame(losses[subset], rng.random() < 0.5))
         expected, squares = model(table)
         if not codec.plain:
-            candidates = codec.settled(candidates[_likely(expected, squares)[:_FINALISTS]], rng)
+            candidates = codec.settled(candidates[_likely(expected, squares)[:_FINALISTS]], centre, rng)
             table = codec.features(candidates) - middle
             expected, squares = model(table)
         if pending:
