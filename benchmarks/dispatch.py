@@ -6,7 +6,8 @@ The command is a static C program that prints its metric, so nearly all of the t
 are appended; we parse each result, record it and tell it to the strategy ``random``, with time limit, death guard and
 ``HPO_*`` variables, and with a memory limit where the row says so. The bare loops do nothing with what is printed;
 threads and Optuna, where it is installed, read the metric. CPU time is that of the driver and of all that it started; a
-number is the median of runs that take turns. Needs a C compiler and xargs.
+number is the median of runs that take turns, each row in a process of its own, so that none pays for what another has
+imported. Needs a C compiler and xargs.
 
 What a file costs depends on the file system, and on what was done there just before (ext4 avoids inodes that became
 free in the last minutes): compare rows that keep output with the loop in C that has its output in files.
@@ -26,11 +27,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import ExitStack
 from functools import partial
 from importlib.metadata import version
 from importlib.util import find_spec
 from itertools import count as counter
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +89,11 @@ def measured(run: Run, count: int) -> dict[str, float]:
     return {"per_second": count / wall, "driver_us": own, "cpu_us": own + started}
 
 
+def fresh(folder: Path, name: str) -> Path:
+    """A path that nobody has used."""
+    return folder / f"{name}-{os.getpid()}-{next(_NUMBERS)}"
+
+
 def study(program: str, folder: Path, slots: int, **settings: Any) -> Run:
     """A study of so many evaluations; what it is made of is not counted among them."""
     params = hpo.Params([[f"--x{i}", 0.5, (0.0, 1.0)] for i in range(5)])
@@ -94,9 +102,7 @@ def study(program: str, folder: Path, slots: int, **settings: Any) -> Run:
         evaluator = hpo.Evaluator(
             program, workload_manager="local", num_parallel_evals=slots, eval_timeout=60, **settings
         )
-        directory = (
-            folder / f"study-{slots}-{next(_NUMBERS)}"
-        )  # Never removed: ext4 shuns inodes that just became free.
+        directory = fresh(folder, "study")  # Never removed: ext4 shuns inodes that just became free.
         with evaluator, hpo.Study(params, evaluator, n_trials=count, seed=1, directory=directory) as made:
             made.optimize()
 
@@ -117,7 +123,7 @@ def in_files(bare: str, program: str, folder: Path, slots: int) -> Run:
     """The loop in C, with the output of each in a file of its own."""
 
     def run(count: int) -> None:
-        directory = folder / f"files-{slots}-{next(_NUMBERS)}"
+        directory = fresh(folder, "files")
         directory.mkdir()
         subprocess.run([bare, str(slots), str(count), program, str(directory)], check=True)
 
@@ -150,7 +156,7 @@ def optuna(program: str, folder: Path, slots: int, *, recorded: bool) -> Run:
         from optuna.storages.journal import JournalFileBackend
 
         peer.logging.set_verbosity(peer.logging.ERROR)
-        file = folder / f"optuna-{next(_NUMBERS)}.log"
+        file = fresh(folder, "optuna")
         storage = peer.storages.JournalStorage(JournalFileBackend(str(file))) if recorded else None
         made = peer.create_study(sampler=peer.samplers.RandomSampler(seed=1), storage=storage)
         made.optimize(
@@ -192,6 +198,11 @@ def rows(program: str, bare: str, folder: Path, slots: int) -> dict[str, Run]:
     }
 
 
+def turn(who: str, program: str, bare: str, folder: Path, slots: int, count: int) -> dict[str, float]:
+    """One run of a row, measured in this process."""
+    return measured(rows(program, bare, folder, slots)[who], count)
+
+
 def main() -> None:
     """Measure, print a table, and write it as JSON where asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -210,12 +221,15 @@ def main() -> None:
         program = compiled(PROGRAM, folder / "fom")
         bare = compiled(Path(__file__).with_name("_spawn_loop.c"), folder / "spawn_loop")
         for slots in SLOTS:
-            made = rows(program, bare, folder, slots)
-            found: dict[str, list[dict[str, float]]] = {who: [] for who in made}
-            for repeat in range(arguments.repeats + 1):
-                for who, run in made.items():
-                    one = measured(run, arguments.trials if repeat else min(arguments.trials, 100))
-                    found[who] += [one] * bool(repeat)  # The first time warms up.
+            found: dict[str, list[dict[str, float]]] = {who: [] for who in rows(program, bare, folder, slots)}
+            with ExitStack() as stack:
+                context = get_context("spawn")
+                of = {who: stack.enter_context(ProcessPoolExecutor(1, mp_context=context)) for who in found}
+                for repeat in range(arguments.repeats + 1):
+                    for who, process in of.items():
+                        count = arguments.trials if repeat else min(arguments.trials, 100)
+                        one = process.submit(turn, who, program, bare, folder, slots, count).result()
+                        found[who] += [one] * bool(repeat)  # The first time warms up.
             for who, ones in found.items():
                 row = {key: statistics.median(one[key] for one in ones) for key in ones[0]}
                 row["ratio"] = statistics.median(

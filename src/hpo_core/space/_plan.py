@@ -180,7 +180,7 @@ class Plan:
                     point[variable.flag] = entry.draw(random)
             return point
         for variable in self.order:
-            entry = variable.effective(point)
+            entry = variable.entry if variable.outcome is None else variable.effective(point)
             if entry is None or entry.domain is None or entry.draw is None:
                 continue
             if variable.flag in given:

@@ -26,7 +26,7 @@ _FAR = 100.0
 _NEAREST = 80
 """Results that are interpolated."""
 _CANDIDATES = 64
-"""Variations of the focus among which an interpolation chooses."""
+"""Variations of the focus among which an interpolation chooses; twice as many where lists depend on other values."""
 _FINALISTS = 24
 """Those of them that are made valid before it does, where values depend on each other."""
 _MOVING = np.array([1.0, 2.0, 4.0, 20.0])
@@ -112,7 +112,9 @@ class LocalSearch:
         self._mark = 0.0
         self._centre: Array = np.full(codec.size, 0.5)
         self.stale = 0
-        self._share = 1.0 if codec.plain else _MIXED if any(codec.unordered) else _DEPENDENT
+        mixed = any(codec.unordered) and not codec.plain
+        self._share = _MIXED if mixed else 1.0 if codec.plain else _DEPENDENT
+        self._tries = 2 * _CANDIDATES if mixed else _CANDIDATES
         self._broods: dict[str, Brood] = {}
         self._fit: Fit | None = None
         """The last one, where it can be moved to another focus."""
@@ -249,7 +251,7 @@ class LocalSearch:
 
     def _candidates(self, centre: Array, rng: Random) -> Array:
         codec, n, dice = self._codec, self._codec.size, self._dice
-        count = _CANDIDATES if codec.plain else 2 * _CANDIDATES
+        count = self._tries
         active = np.where(np.isnan(centre), dice.random((count, n)), centre) if codec.conditional else centre
         normal, uniform = dice.standard_normal((count, n + 1)), dice.random((count, n + 2))
         share = (_MOVING / n)[(uniform[:, n] * len(_MOVING)).astype(int)]
