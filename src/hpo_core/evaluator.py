@@ -62,7 +62,13 @@ def _keeps(instance: object, attribute: attrs.Attribute[Any], value: object) -> 
         raise ConfigurationError(f"Evaluator: keep_output={value!r} must be one of {', '.join(map(repr, _KEEP))}")
 
 
+def _mapping(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if not isinstance(value, dict):
+        raise ConfigurationError(f"Evaluator: {attribute.name}={value!r} must be a dict")
+
+
 def _known_flags(instance: object, attribute: attrs.Attribute[Any], value: Mapping[str, str]) -> None:
+    _mapping(instance, attribute, value)
     for key, flag in value.items():
         if key not in FLAG_KEYS:
             raise ConfigurationError(
@@ -95,9 +101,7 @@ def _launcher_name(value: str) -> str:
 
 
 def _dict(value: Mapping[str, Any] | None) -> dict[str, Any]:
-    if value is not None and not isinstance(value, Mapping):
-        raise ConfigurationError(f"Evaluator: {value!r} must be a dict")
-    return dict(value or {})
+    return dict(value or {}) if value is None or isinstance(value, Mapping) else value  # refused by `_mapping`
 
 
 def _minutes(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
@@ -215,9 +219,9 @@ class Evaluator:
     stop_wait: float | str = field(default=10.0, validator=_seconds)
     keep_output: str = field(default="failed", validator=_keeps)
     max_output: int | str | None = field(default=None, validator=_size_or_none)
-    metric_options: dict[str, Any] = field(factory=dict, converter=_dict)
-    manager_options: dict[str, Any] = field(factory=dict, converter=_dict)
-    launcher_options: dict[str, Any] = field(factory=dict, converter=_dict)
+    metric_options: dict[str, Any] = field(factory=dict, converter=_dict, validator=_mapping)
+    manager_options: dict[str, Any] = field(factory=dict, converter=_dict, validator=_mapping)
+    launcher_options: dict[str, Any] = field(factory=dict, converter=_dict, validator=_mapping)
 
     _backend: Backend | None = field(default=None, init=False, repr=False)
 
