@@ -395,16 +395,14 @@ class Real(Domain):
         return nearest == self._rounded(number) or abs(number - nearest) <= 1e-6 * self.step
 
     def canonical(self, value: object) -> float:
-        if type(value) is float and self._first <= value <= self._last and self.step is None and not self._tiny:
-            return float(self._format % value) + 0.0  # between both ends rounding stays between them
-        number = self._inside_number(value)
+        number = value if type(value) is float and self.low <= value <= self.high else self._inside_number(value)
         return self._rounded(number) if self.step is None else self._at(self._index(number))
 
     def exact(self, value: object) -> Value:
         if self.step is not None:
             return super().exact(value)
         if type(value) is float and self._first <= value <= self._last and not self._tiny:
-            return float(self._format % value) + 0.0  # as `canonical`, one call less for each value of each trial
+            return float(self._format % value) + 0.0  # between both ends rounding stays between them
         return self._rounded(self._inside_number(value))
 
     def parse(self, text: str) -> float:
@@ -452,10 +450,7 @@ class Real(Domain):
         if u >= 1.0:
             return self._last
         x = self._origin + u * self._width
-        if self._exp or self._tiny:
-            return self._rounded(math.exp(x) if self._exp else x)
-        y = float(self._format % x) + 0.0
-        return y if self._first <= y <= self._last else self._first if y < self._first else self._last
+        return self._rounded(math.exp(x) if self._exp else x)
 
     def neighbour(self, value: object, rng: Random, scale: float = 0.1) -> float:
         number = self.canonical(value)

@@ -113,9 +113,9 @@ class Codec:
         """
         if not self._deciding:
             return np.array([self.vector(self.point(row, rng)) for row in rows.tolist()])
-        settled = (rows[:, self._asked] == centre[self._asked]).all(1) & (not self._narrowing)
-        pairs = zip(rows.tolist(), settled.tolist(), strict=True)
-        return np.array([row if done else self._settled(row, rng) for row, done in pairs])
+        unmoved = (rows[:, self._asked] == centre[self._asked]).all(1) & (not self._narrowing)
+        pairs = zip(rows.tolist(), unmoved.tolist(), strict=True)
+        return np.array([row if same else self._settled(row, rng) for row, same in pairs])
 
     def _settled(self, row: Vector, rng: Random) -> Vector:
         settled = list(row)
@@ -136,7 +136,7 @@ class Codec:
                     settled[k] = self._places[k][1](value)
                 values[flag] = value
             elif asked:
-                values[flag] = self._makers[k][1](u)
+                values[flag] = self.value(k, u)
         return settled
 
     def completed(self, values: dict[str, Value], rng: Random) -> dict[str, Value]:
