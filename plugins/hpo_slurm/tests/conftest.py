@@ -116,12 +116,16 @@ def cluster() -> Iterator[Cluster]:
 
 @pytest.fixture
 def empty(cluster: Cluster) -> Iterator[Cluster]:
-    """The cluster; nothing of this test may be left on it."""
+    """The cluster; nothing of this test may be left on it.
+
+    A step whose controller dies while it is told of the step's end tells it again after 60 s, and its job is ending so
+    long: that is Slurm's own, and waited for.
+    """
     yield cluster
     left = [line for line in cluster.jobs() if " COMPLETING " not in line]
     for line in left:
         cluster.cancel(line.split()[0])
-    cluster.wait_for(lambda: cluster.jobs() == [])
+    cluster.wait_for(lambda: cluster.jobs() == [], limit_s=120.0)
     assert left == []
 
 

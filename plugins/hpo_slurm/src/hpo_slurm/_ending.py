@@ -107,7 +107,7 @@ class Ending:
             return  # the timers will tell srun
         found = {name: step for step, name in steps if name in chosen}
         if signal_name == _SWEEP:
-            sweep(self._manager, client, list(found.values()))
+            sweep(self._manager, client, list(found))
             signal_name = ""
         client.cancel(list(found.values()), signal_name=signal_name)
         missing = chosen - found.keys()
@@ -131,8 +131,8 @@ class Ending:
         rests = {name: step for step, name in steps if name in names}
         client.cancel(list(rests.values()))
         now = time.monotonic()
-        self._rests_since = {step: self._rests_since.get(step, now) for step in rests.values()}
-        sweep(self._manager, client, [step for step, since in self._rests_since.items() if now - since > _SWEEP_S])
+        self._rests_since = {name: self._rests_since.get(name, now) for name in rests}
+        sweep(self._manager, client, [name for name, since in self._rests_since.items() if now - since > _SWEEP_S])
         self.loop.call(lambda: self._confirmed(names - rests.keys()))
 
     def _confirmed(self, names: Collection[str]) -> None:
@@ -148,10 +148,10 @@ class Ending:
             self.in_clerk(self._look_for_rests)
 
 
-def sweep(manager: SlurmManager, client: Client, steps: Sequence[str]) -> None:
+def sweep(manager: SlurmManager, client: Client, names: Sequence[str]) -> None:
     """Where Slurm lost track of a step's processes, no scancel reaches them: go there and kill them."""
-    if steps and manager.job is not None:
-        pattern = "|".join(step.replace(".", "[.]") for step in steps)
+    if names and manager.job is not None:
+        pattern = "|".join(name.replace(".", "[.]") for name in names)
         words = cmd.srun_words(manager.job, manager.names(), "hpo-sweep", arguments=("--chdir=/",))
         client.ask((*words, "sh", "-c", SWEEP, "sh", pattern))
 
@@ -163,10 +163,10 @@ def end_now(manager: SlurmManager, names: Collection[str], children: Sequence[Ch
     def end() -> bool:
         nonlocal told
         listed = client.steps()
-        left = [] if listed is None else [step for step, name in listed if name in names]
+        left = [] if listed is None else [(step, name) for step, name in listed if name in names]
         if time.monotonic() - began > _SWEEP_S:
-            sweep(manager, client, left)
-        client.cancel(left)
+            sweep(manager, client, [name for _, name in left])
+        client.cancel([step for step, _ in left])
         if not told:
             told = True
             if listed is None or not set(names) <= {name for _, name in listed}:

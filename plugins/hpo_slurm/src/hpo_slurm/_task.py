@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Sequence
 
 from hpo_core import Evaluation
@@ -11,7 +12,7 @@ from hpo_slurm import _commands as cmd
 _SCRIPT = """\
 cd "$1" || exit 126
 shift
-{settings}export HPO_TASK="$SLURM_JOB_ID.$SLURM_STEP_ID.$SLURM_PROCID"
+{settings}export HPO_TASK={name}."$SLURM_PROCID"
 trap : TERM
 exec 3>&2 2>/dev/null
 "$@" 2>&3 3>&-
@@ -37,7 +38,8 @@ while [ $round -lt 5 ]; do
     round=$((round + 1))
 done
 """
-"""Kills what is left of job steps on a node where Slurm itself does not find it any more; ``$1`` is their ids."""
+"""Kills what is left of job steps on a node where Slurm itself does not find it any more; ``$1`` is their names. Their
+numbers would not do: another cluster on the same machine counts from 1 as well."""
 
 
 def program(evaluation: Evaluation, launch_arguments: Sequence[str]) -> tuple[str, ...]:
@@ -59,4 +61,12 @@ def program(evaluation: Evaluation, launch_arguments: Sequence[str]) -> tuple[st
     if directory is None:
         directory = "." if cmd.sets_directory(launch_arguments) else os.getcwd()
     command = evaluation.argv if evaluation.argv is not None else ("sh", "-c", evaluation.command)
-    return ("sh", "-c", _SCRIPT.format(settings=settings), "sh", directory, *before, *command)
+    return (
+        "sh",
+        "-c",
+        _SCRIPT.format(settings=settings, name=shlex.quote(evaluation.name)),
+        "sh",
+        directory,
+        *before,
+        *command,
+    )
