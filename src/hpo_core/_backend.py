@@ -97,6 +97,12 @@ class Backend:
         with self._faults("clean"):
             return () if self._acquired else tuple(self.manager.clean(study_id))
 
+    def clean_all(self, study_id: str, grace_s: float) -> tuple[str, ...]:
+        """End all that an earlier driver of this study left: evaluations, and what the manager holds."""
+        with faults_of(f"launcher '{self.launcher.name}' failed in clean"):
+            ended = self.launcher.clean(study_id, grace_s)
+        return (*ended, *self.clean(study_id))
+
     def _faults(self, method: str) -> AbstractContextManager[None]:
         return faults_of(f"workload manager '{self.manager.name}' failed in {method}")
 

@@ -152,8 +152,7 @@ class Checkpoints:
         if budget is not None and held > budget:
             raise StudyStopped(
                 f"the checkpoints that are still needed hold {size(held)}, and checkpoint_budget is {size(budget)}: "
-                "allow more, where the study was begun, and go on by hpo run --resume-if-exists or by Study.load with "
-                "that evaluator; or begin one with fewer members"
+                "allow more (hpo resume --checkpoint-budget), or begin one with fewer members"
             )
 
     def _of(self, number: int) -> Path:

@@ -22,7 +22,7 @@ from hpo_core.trial import Failure, Result, State, Trial
 
 _SCALARS = (
     "asked", "failed_in_a_row", "since_best", "baseline", "best", "elapsed_s", "budget", "stopped", "sources", "lines",
-    "cwd",
+    "cwd", "evaluator",
 )  # fmt: skip
 
 
@@ -78,6 +78,8 @@ class Record:
         """Reports of the last attempt of open trials that the strategy has heard."""
         self.budget: dict[str, Any] | None = None
         """The budget of the last resumption, if there was one."""
+        self.evaluator: dict[str, Any] | None = None
+        """The evaluator of the last session, where it is not the one that the study was begun with."""
         self.sources: dict[str, str] | None = None
         """Digests of the program's files, where they changed since the study was begun and that was accepted."""
         self.lines = 1
@@ -114,6 +116,8 @@ class Record:
             self.cwd = record.get("cwd", "")
             self.stopped = None
             self.clock = self.elapsed_s, record["time"]
+        elif kind == "evaluator":
+            self.evaluator = record["evaluator"]
         elif kind == "sources":
             self.sources = record["sources"]
         elif kind == "stopped":

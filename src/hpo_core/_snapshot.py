@@ -21,7 +21,7 @@ from hpo_core._history import History
 from hpo_core.journal import NAME as JOURNAL
 
 NAME = "snapshot"
-_FORMAT = 3
+_FORMAT = 4
 _BLOCK = 2**20
 
 

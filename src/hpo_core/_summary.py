@@ -71,9 +71,9 @@ def show_command(directory: Path, number: int | str) -> str:
     return f"hpo show {shlex.quote(str(directory))} {number}"
 
 
-def way_on(directory: Path, why: str) -> str:
-    """The command to go on with a study that stopped; empty where why it stopped says itself what to do."""
-    return "" if "hpo run" in why else f"hpo resume {shlex.quote(str(directory))}"
+def resume_command(directory: Path) -> str:
+    """The command to go on with a study."""
+    return f"hpo resume {shlex.quote(str(directory))}"
 
 
 _NAMED_TRIAL = re.compile(r"\btrial (\d+)\b")

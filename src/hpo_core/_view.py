@@ -52,8 +52,8 @@ class StudyView(Results):
 
     @cached_property
     def evaluator(self) -> Evaluator | None:  # type: ignore[override]
-        """How the command is run, as recorded; None for a study of `ask` and `tell` alone."""
-        recorded = self.header["evaluator"]
+        """How the command is run, as recorded last; None for a study of `ask` and `tell` alone."""
+        recorded = self._ledger.evaluator or self.header["evaluator"]
         return None if recorded is None else Evaluator.from_json(recorded)
 
     @property

@@ -19,6 +19,11 @@ from hpo_core.metrics import MetricSpec
 FLAG_KEYS = ("nodes_per_evaluation", "fidelity")
 """What `Evaluator(flag=...)` can pass to the program."""
 
+_OF_LAUNCHER = ("launcher_options", "launch_args", "urika_args")
+_OF_MANAGER = ("manager_options", "alloc_args", "alloc_jobid", "workload_image", "launcher", *_OF_LAUNCHER)
+WHERE = ("workload_manager", "manager_options", "launcher", "launcher_options")
+"""Arguments that decide where evaluations of an earlier driver are to be looked for."""
+
 _OLD_LAUNCHER = "wlm"
 _KEEP = ("failed", "all")
 
@@ -324,11 +329,27 @@ class Evaluator:
         return {name: _recordable(value) for name, value in differing.items()}
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Evaluator:
-        """What `to_json` was made from."""
+    def from_json(cls, data: Mapping[str, Any], changed: Mapping[str, Any] | None = None) -> Evaluator:
+        """What `to_json` was made from.
+
+        Args:
+            data: what it gave.
+            changed: arguments that are others now; of dicts with options only those that are given. With another
+                workload manager or launcher, what `data` says for the former one is forgotten.
+
+        Raises:
+            ConfigurationError: a changed argument is wrong or unknown.
+        """
+        arguments = dict(data)
+        for name, goes_with_it in (("workload_manager", _OF_MANAGER), ("launcher", _OF_LAUNCHER)):
+            if changed and name in changed and changed[name] != arguments.get(name, "auto"):
+                arguments = {key: value for key, value in arguments.items() if key not in goes_with_it}
+        for name, value in (changed or {}).items():
+            adds = name.endswith("_options") and isinstance(value, Mapping)
+            arguments[name] = {**arguments.get(name, {}), **value} if adds else value
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return cls(**data)
+            return cls(**arguments)
 
     def close(self) -> None:
         """Give the allocation back; a later study gets a new one. May be called more than once."""

@@ -41,7 +41,7 @@ from hpo_core._words import seconds
 from hpo_core.allocation import Slot
 from hpo_core.budget import Budget, StopReason
 from hpo_core.command import missing_program
-from hpo_core.evaluator import Evaluator
+from hpo_core.evaluator import WHERE, Evaluator
 from hpo_core.exceptions import ConfigurationError, HpoError, JournalError, NoResultWarning
 from hpo_core.interfaces import Capability, Observer, Outlook, Strategy
 from hpo_core.journal import NAME as JOURNAL
@@ -141,7 +141,8 @@ class Study(Results):
             self._open(path, evaluator, chosen, observers, budget=header["budget"], allow_changes=allow_changes)
             return
         params.check()
-        self._assemble(header, params, evaluator, chosen, observers)
+        self._assemble(header, params, evaluator, chosen)
+        self._equip(evaluator, observers)
         self._check_command()
         self.directory = _make_directory(directory)
         try:
@@ -169,7 +170,7 @@ class Study(Results):
     def load(
         cls,
         directory: str | os.PathLike[str],
-        evaluator: Evaluator | None = None,
+        evaluator: Evaluator | Mapping[str, Any] | None = None,
         *,
         strategy: type[Strategy] | None = None,
         observers: Iterable[str | Observer] = (),
@@ -185,7 +186,8 @@ class Study(Results):
 
         Args:
             directory: the study's directory.
-            evaluator: None: as recorded; else one that replaces it, for what can't be recorded (objects in options).
+            evaluator: None: as the last session had it. A dict: its arguments that are others now, such as
+                ``{"nodes": 8}``. Or one that replaces it, for what can't be recorded (objects in options).
             strategy: its class, where it is no installed plugin.
             observers: names of observer plugins, or `Observer` objects.
             n_trials: a new budget of trials, counted from the first; None: as recorded, as for all that follow.
@@ -199,6 +201,7 @@ class Study(Results):
         Raises:
             JournalError: there is no study, or its journal is damaged.
             StudyLockedError: another driver works on it.
+            ConfigurationError: an argument is wrong.
         """
         study = cls.__new__(cls)
         study._open(
@@ -241,7 +244,7 @@ class Study(Results):
         self._note_changes()
         backend = self.evaluator.backend
         self._observers.study_started(self)
-        for sentence in (*backend.chosen, *self._ledger.notes):
+        for sentence in (*backend.chosen, *self._ledger.notes, *self._note_evaluator()):
             self._observers.notice(sentence)
         loop = Loop(self._ledger, self.evaluator, backend, self.budget, self._observers, self._outlook, self.id)
         try:
@@ -275,11 +278,38 @@ class Study(Results):
         recorded = self._ledger.sources if self._ledger.sources is not None else self._header["sources"]
         now = fingerprint(self.evaluator.cmd, self.evaluator.src_path, self.evaluator.run_path)
         if self._check_changes and len(self._ledger.history.order):
-            found = changes(self._header, evaluator=self.evaluator)
+            found = changes({**self._header, "evaluator": self._evaluator_before}, evaluator=self.evaluator)
             refuse_changes(self.directory, [*found, *differences(recorded, now)])
         if now != recorded:
             self._ledger.note("sources", sources=now)
             self._ledger.sources = now
+
+    @property
+    def _evaluator_before(self) -> dict[str, Any] | None:
+        """The evaluator of the last session, as JSON values."""
+        return self._ledger.evaluator or self._header["evaluator"]
+
+    def _note_evaluator(self) -> list[str]:
+        """Record an evaluator that is another one now; where others ran evaluations before, have them end what is left.
+
+        Returns:
+            sentences for people.
+        """
+        assert self.evaluator is not None  # noqa: S101 - for the type checker
+        before, now = self._evaluator_before, self.evaluator.to_json()
+        if now == before:
+            return []
+        said = []
+        if before is not None and any(before.get(name) != now.get(name) for name in WHERE):
+            try:
+                former = Evaluator.from_json(before)
+                ended = former.backend.clean_all(self.id, former.grace_s)
+                said = [f"ended what an earlier driver left: {one}" for one in ended]
+            except HpoError as error:
+                said = [f"whether an earlier driver left something running could not be found out: {error}"]
+        self._ledger.note("evaluator", evaluator=now)
+        self._ledger.evaluator = now
+        return said
 
     def _note_stop(self) -> None:
         try:
@@ -424,7 +454,7 @@ class Study(Results):
     def _open(
         self,
         directory: Path,
-        evaluator: Evaluator | None,
+        evaluator: Evaluator | Mapping[str, Any] | None,
         strategy: type[Strategy] | None,
         observers: Iterable[str | Observer],
         *,
@@ -435,23 +465,26 @@ class Study(Results):
         header = read_header(directory)
         self._check_changes = not allow_changes
         params = Params.from_json(header["params"])
-        if evaluator is None and header["evaluator"] is not None:
-            evaluator = Evaluator.from_json(header["evaluator"])
+        given, changed = (evaluator, None) if isinstance(evaluator, Evaluator) else (None, evaluator)
+        first = given or (None if header["evaluator"] is None else Evaluator.from_json(header["evaluator"]))
         strategy = strategy or strategy_class(header["strategy"]["name"])
-        self._assemble(header, params, evaluator, strategy, observers)
+        self._assemble(header, params, first, strategy)
         self.directory = directory
         home = self._ledger.directory = directory.absolute()
         lock = Lock(home, force=force_lock)
         try:
             journal = Journal(home, sync=header["sync"])
-            self._replay(strategy, observers)
+            self._replay(strategy)
+            if given is None and self._evaluator_before is not None:
+                given = Evaluator.from_json(self._evaluator_before, changed)
+            self._equip(given, observers)
         except BaseException:
             lock.release()
             raise
         self._lock = lock
         self._ledger.journal = journal
-        changed = {name: limit for name, limit in (budget or {}).items() if limit is not None}
-        limits = check_budget(**{**(self._ledger.budget or header["budget"]), **changed})
+        new_limits = {name: limit for name, limit in (budget or {}).items() if limit is not None}
+        limits = check_budget(**{**(self._ledger.budget or header["budget"]), **new_limits})
         self.budget = Budget(**limits)
         if journal.repaired:
             self._ledger.notes.append(journal.repaired)
@@ -461,13 +494,13 @@ class Study(Results):
         self._ledger.note("resumed", budget=limits, cwd=self._ledger.cwd)
         self._ledger.flush()
 
-    def _replay(self, strategy: type[Strategy], observers: Iterable[str | Observer]) -> None:
+    def _replay(self, strategy: type[Strategy]) -> None:
         """Bring the ledger to where the journal is, by the snapshot if there is one that fits."""
         directory = self._ledger.directory
         try:
             snapshot = self._ledger.restore()
         except Exception as error:  # noqa: BLE001 - whatever a strategy's set_state raises: the journal has it all
-            self._assemble(self._header, self.params, self.evaluator, strategy, observers)
+            self._assemble(self._header, self.params, self.evaluator, strategy)
             self._ledger.directory = directory
             self._ledger.notes.append(f"the snapshot is not used: {type(error).__name__}: {error}")
             snapshot = None
@@ -482,7 +515,6 @@ class Study(Results):
         params: Params,
         evaluator: Evaluator | None,
         strategy: type[Strategy],
-        observers: Iterable[str | Observer],
     ) -> None:
         self._header = header
         self._pid = os.getpid()
@@ -500,11 +532,8 @@ class Study(Results):
         self.done = False
         """Whether `ask` will never give another trial: the strategy is done, or the budget is spent."""
         self._strategy_class = strategy
-        slots = 1 if evaluator is None else max(evaluator.num_parallel_evals, evaluator.nodes, 1)
         checkpoints = evaluator is not None and bool(evaluator.checkpoint)
-        self._outlook = Outlook(slots=slots, trials_left=self.budget.n_trials, checkpoints=checkpoints)
-        if evaluator is not None:
-            _ = evaluator.backend
+        self._outlook = Outlook(slots=_slots(evaluator), trials_left=self.budget.n_trials, checkpoints=checkpoints)
         self._ledger = Ledger(
             Path(),
             params,
@@ -518,6 +547,13 @@ class Study(Results):
                 "set Evaluator(checkpoint='ckpt'), and have the command read and write below @checkpoint"
             )
         self._ledger.n_trials = self.budget.n_trials
+
+    def _equip(self, evaluator: Evaluator | None, observers: Iterable[str | Observer]) -> None:
+        """What runs evaluations, and who hears of them."""
+        self.evaluator = evaluator
+        self._outlook.slots = _slots(evaluator)
+        if evaluator is not None:
+            _ = evaluator.backend
         self._observers = Observers(_listening(observers, verbose=evaluator is not None and evaluator.verbose))
 
     def _check_command(self) -> None:
@@ -532,6 +568,11 @@ class Study(Results):
             raise ConfigurationError(
                 f"the command '{self.evaluator.cmd}' cannot run: there is no program '{missing}' {where}"
             )
+
+
+def _slots(evaluator: Evaluator | None) -> int:
+    """Evaluations at the same time, as far as that is known before there are nodes."""
+    return 1 if evaluator is None else max(evaluator.num_parallel_evals, evaluator.nodes, 1)
 
 
 def _preview(

@@ -100,6 +100,37 @@ def test_resume_goes_on_to_more_trials(hpo, study):
     assert len(hpo("export", study).out.splitlines()) == 24
 
 
+def test_resume_with_other_settings_of_evaluations(hpo, study):
+    outcome = hpo("resume", study, "--trials", "22", "-q", "--parallel", "2", "--set", "grace=0.5")
+    assert outcome.status == 0, outcome.err
+    assert "22 done" in outcome.out
+    recorded = [json.loads(line) for line in Path(study, "journal.jsonl").read_text().splitlines()]
+    evaluator = next(record["evaluator"] for record in recorded if record["record"] == "evaluator")
+    assert (evaluator["num_parallel_evals"], evaluator["grace"]) == (2, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--nodes", "-2"], "hpo: --nodes: nodes=-2 must be a whole number, 0 or more"),
+        (["--nodes", "2"], "hpo: --nodes: nodes=2, and no workload manager was found on this machine"),
+        (["--workload-manager", "slrum"], "--workload-manager: no workload manager is called 'slrum'"),
+        (["--set", "grce=3"], "hpo: --set 'grce=3': unknown key (did you mean 'grace'?)"),
+        (["--set", "seed=3"], "hpo: --set 'seed=3': seed can't be changed so"),
+        (["--set", "timeout=3"], "hpo: --set 'timeout=3': timeout can't be changed so"),
+        (["--set", "manager_options.poll=3"], "hpo: --set 'manager_options.poll=3': workload manager 'local'"),
+        (["--set", "cmd='true'"], "was begun with something else: cmd: recorded"),
+    ],
+)
+def test_resume_says_which_setting_is_wrong_and_changes_nothing(hpo, study, words, said):
+    outcome = hpo("resume", study, "--trials", "22", "-q", *words)
+    assert outcome.status == 2
+    assert said in outcome.err
+    assert "Traceback" not in outcome.err
+    again = hpo("resume", study, "--trials", "21", "-q")
+    assert again.status == 0, again.err
+
+
 def test_resume_of_a_program_that_changed_is_refused_unless_allowed(hpo, study, folder):
     with open(folder / "train.py", "a") as file:
         file.write("# better now\n")

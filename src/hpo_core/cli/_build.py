@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from attrs import frozen
@@ -53,15 +54,22 @@ class Parts:
         """
         arguments = dict(self.description.given("study")) | changed
         arguments["observers"] = [*arguments.get("observers", ()), *observers]
-        try:
+        with blaming(self.description):
             return Study(self.params, self.evaluator, **arguments)
-        except StudyChangedError:
+
+
+@contextmanager
+def blaming(description: Description) -> Iterator[None]:
+    """What is refused within is said of the key that caused it, where that can be told."""
+    try:
+        yield
+    except StudyChangedError:
+        raise
+    except (ConfigurationError, PluginError) as error:
+        path = _blame(error, description.values)
+        if path is None:
             raise
-        except (ConfigurationError, PluginError) as error:
-            path = _blame(error, self.description.values)
-            if path is None:
-                raise
-            raise self.description.mistake(path, str(error)) from error
+        raise description.mistake(path, str(error).removeprefix("Evaluator: ")) from error
 
 
 def build(description: Description) -> Parts:

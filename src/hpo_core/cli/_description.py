@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from hpo_core._words import did_you_mean
+from hpo_core.cli._grammar import parse_setting
 from hpo_core.cli._keys import ALIASES, KEYS, OTHER_NAMES
 from hpo_core.cli._lines import Path, find_lines, line_of
 from hpo_core.exceptions import ConfigurationError, StudyFileError
@@ -79,6 +80,26 @@ class Description:
             raise self.mistake((key,), f"must be {KEYS[key].kind.words}, not {items!r}")
         self._options[(key, len(items))] = option
         items.append(value)
+
+    def take(self, options: Mapping[str, Any], settings: Sequence[str]) -> None:
+        """Put what options say in place.
+
+        Args:
+            options: key to value; None or an empty tuple: not given.
+            settings: the texts ``KEY=VALUE`` of ``--set``, which win.
+
+        Raises:
+            ConfigurationError: a setting is no such text.
+        """
+        for name, value in options.items():
+            if value is not None and value != ():
+                self.set((name,), list(value) if isinstance(value, tuple) else value, f"--{name.replace('_', '-')}")
+        for text in settings:
+            try:
+                path, value = parse_setting(text)
+            except ConfigurationError as error:
+                raise ConfigurationError(f"--set {text!r}: {error}") from error
+            self.set(path, value, f"--set {text!r}")
 
     def check(self) -> None:
         """Refuse unknown keys, and values of a wrong kind.

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import click
 
-from hpo_core._summary import best_sentence, counts_sentence, show_command, way_on, with_command
+from hpo_core._summary import best_sentence, counts_sentence, resume_command, show_command, with_command
 from hpo_core.budget import StopReason
 from hpo_core.exceptions import ConfigurationError, HpoError, SpaceError
 from hpo_core.interfaces import Observer
@@ -96,7 +96,6 @@ def _how_to_go_on(study: Study, directory: str) -> list[str]:
     reason, total = study.stop_reason, study.budget.n_trials
     if reason is StopReason.TRIALS and total:
         return [f"More trials: hpo resume {directory} --trials {2 * max(total, len(study.trials))}"]
-    command = way_on(study.directory, study.stop_detail)
-    if command and reason in (None, StopReason.INTERRUPTED, StopReason.ALLOCATION):
-        return [f"{'Once that is mended' if reason is None else 'Go on'}: {command}"]
+    if reason in (None, StopReason.INTERRUPTED, StopReason.ALLOCATION):
+        return [f"{'Once that is mended' if reason is None else 'Go on'}: {resume_command(study.directory)}"]
     return []

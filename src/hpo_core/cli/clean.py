@@ -27,7 +27,7 @@ def command(directory: str) -> int:
     if view.evaluator is None:
         raise ConfigurationError(f"{directory} has no evaluator: hpo started nothing for it")
     backend = view.evaluator.backend
-    ended = [*backend.launcher.clean(view.id, view.evaluator.grace_s), *backend.clean(view.id)]
+    ended = backend.clean_all(view.id, view.evaluator.grace_s)
     for what in ended:
         click.echo(f"ended {what}")
     if not ended and not (backend.is_remote or _processes.can_find()):

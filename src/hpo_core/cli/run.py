@@ -11,15 +11,23 @@ from typing import Any
 import click
 
 from hpo_core.cli import _arguments
-from hpo_core.cli._keys import DURATION, KEYS, METRIC, NUMBER, SECTIONS, SIZE, TEXTS, TRUTH, WHOLE, Key
+from hpo_core.cli._keys import KEYS
 
-_SPACE, _SIMULATION, _OTHER = "Search space", "Simulation", "Other"
+_SPACE, _SIMULATION = "Search space", "Simulation"
 _SHOWN_WITHOUT_END = 10
 """Commands that ``--dry-run`` prints of a study without a number of trials."""
 
 
-class RunCommand(click.Command):
-    """Takes what stands behind ``--`` as the command to run, and lists options in sections."""
+class RunCommand(_arguments.Sectioned):
+    """Takes what stands behind ``--`` as the command to run."""
+
+    sections = (_SPACE, *_arguments.Sectioned.sections[:-1], _SIMULATION, *_arguments.Sectioned.sections[-1:])
+
+    def section(self, name: str) -> str:
+        """Where an option stands."""
+        return (
+            _SPACE if name in _SPACE_OPTIONS else _SIMULATION if name in _SIMULATION_OPTIONS else super().section(name)
+        )
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Put the words behind ``--`` aside."""
@@ -28,21 +36,6 @@ class RunCommand(click.Command):
             ctx.meta[__name__] = args[at + 1 :]
             args = args[:at]
         return super().parse_args(ctx, args)
-
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Options by section."""
-        sections: dict[str, list[tuple[str, str]]] = {name: [] for name in (_SPACE, *SECTIONS, _SIMULATION, _OTHER)}
-        for param in self.get_params(ctx):
-            record = param.get_help_record(ctx) if isinstance(param, click.Option) else None
-            if record is not None:
-                name = param.name or ""
-                key = KEYS.get(name)
-                others = _SPACE if name in _SPACE_OPTIONS else _SIMULATION if name in _SIMULATION_OPTIONS else _OTHER
-                section = key.section if key else others
-                sections[section].append(record)
-        for name, records in sections.items():
-            with formatter.section(name):
-                formatter.write_dl(records)
 
 
 _SPACE_OPTIONS = {
@@ -56,35 +49,17 @@ _SPACE_OPTIONS = {
 _SIMULATION_OPTIONS = ("simulate", "run_times", "strategies", "repeats")
 
 
-def _option(key: Key) -> click.Option:
-    own = "--" + key.name.replace("_", "-")
-    spellings = [*key.options, own] if key.name != "cmd" else ["--cmd", *key.options]
-    if key.kind is TRUTH:
-        return click.Option([f"{own}/--no-{own[2:]}", key.name], default=None, help=key.help)
-    if key.kind is TEXTS:
-        return click.Option([*spellings, key.name], multiple=True, help=key.help + " Repeatable.", metavar="NAME")
-    kind: Any = {WHOLE: click.INT, NUMBER: click.FLOAT}.get(key.kind, click.STRING)
-    words = {DURATION: "TIME", SIZE: "SIZE", METRIC: "TEXT"}.get(key.kind)
-    return click.Option([*spellings, key.name], type=kind, help=key.help, metavar=words)
-
-
 def _options() -> list[click.Parameter]:
     space = [
         click.Option([f"--{name}"], multiple=True, help=f"{text} Repeatable.", metavar="TEXT")
         for name, (_, text) in _SPACE_OPTIONS.items()
     ]
-    return [*space, *(_option(key) for key in KEYS.values() if key.help)]
+    return [*space, *(_arguments.option(key) for key in KEYS.values() if key.help)]
 
 
 @click.command(cls=RunCommand, params=_options(), options_metavar="[OPTIONS]")
 @click.argument("words", nargs=-1, metavar="[STUDY.toml] [-- COMMAND ...]")
-@click.option(
-    "--set",
-    "settings",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Any key of a study file, VALUE as in TOML: strategy_options.grid_size=3. Repeatable.",
-)
+@_arguments.settings("Any key of a study file, VALUE as in TOML: strategy_options.grid_size=3.")
 @click.option("--dry-run", is_flag=True, help="Print the exact commands that would run, and run nothing.")
 @click.option(
     "--simulate",
@@ -137,7 +112,7 @@ def command(
 
 def _describe(words: Sequence[str], behind: Sequence[str] | None, settings: Sequence[str], options: Any) -> Any:
     from hpo_core.cli._description import Description
-    from hpo_core.cli._grammar import parse_param, parse_setting, parse_value
+    from hpo_core.cli._grammar import parse_param, parse_value
     from hpo_core.exceptions import ConfigurationError
 
     if len(words) > 1:
@@ -156,19 +131,9 @@ def _describe(words: Sequence[str], behind: Sequence[str] | None, settings: Sequ
     for option, (key, _) in list(_SPACE_OPTIONS.items())[1:]:
         for text in options.pop(option):
             description.append(key, text, f"--{option} {text!r}")
-    for name, value in options.items():
-        if value is None or value == ():
-            continue
-        shown = f"--{name.replace('_', '-')}"
-        if KEYS[name].kind is METRIC and value.startswith("{"):
-            value = parse_value(value)
-        description.set((name,), list(value) if isinstance(value, tuple) else value, shown)
-    for text in settings:
-        try:
-            path, value = parse_setting(text)
-        except ConfigurationError as error:
-            raise ConfigurationError(f"--set {text!r}: {error}") from error
-        description.set(path, value, f"--set {text!r}")
+    if (options["metric"] or "").startswith("{"):
+        options["metric"] = parse_value(options["metric"])
+    description.take(options, settings)
     if behind:
         # One word is a shell command as it is; several were split by a shell, so each stays a word.
         text = behind[0] if len(behind) == 1 else shlex.join(behind)

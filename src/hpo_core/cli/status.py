@@ -52,15 +52,14 @@ def _sentence(view: StudyView) -> str:
 
 
 def _who(view: StudyView, driver: str | None) -> str:
-    from hpo_core._summary import way_on
+    from hpo_core._summary import resume_command
 
     if driver is not None:
         return f"{driver} works on it"
     if view.evaluator is None:
         return "nobody works on it, go on with Study.load, ask and tell"
     why = f"stopped: {view.stop_detail}" if view.stop_detail else "its driver is gone"
-    command = way_on(view.directory, view.stop_detail or "")
-    return f"{why}; nobody works on it{f', go on with: {command}{_more(view)}' if command else ''}"
+    return f"{why}; nobody works on it, go on with: {resume_command(view.directory)}{_more(view)}"
 
 
 def _more(view: StudyView) -> str:
