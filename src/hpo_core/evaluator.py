@@ -21,9 +21,6 @@ FLAG_KEYS = ("nodes_per_evaluation", "fidelity")
 
 _OF_LAUNCHER = ("launcher_options", "launch_args", "urika_args")
 _OF_MANAGER = ("manager_options", "alloc_args", "alloc_jobid", "workload_image", "launcher", *_OF_LAUNCHER)
-WHERE = ("workload_manager", "manager_options", "launcher", "launcher_options")
-"""Arguments that decide where evaluations of an earlier driver are to be looked for."""
-
 _OLD_LAUNCHER = "wlm"
 _KEEP = ("failed", "all")
 

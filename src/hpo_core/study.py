@@ -19,6 +19,7 @@ from typing import Any
 import attrs
 
 from hpo_core import registry
+from hpo_core._backend import Backend
 from hpo_core._blame import faults_of
 from hpo_core._checkpoints import Checkpoints
 from hpo_core._fingerprint import differences, fingerprint
@@ -41,7 +42,7 @@ from hpo_core._words import seconds
 from hpo_core.allocation import Slot
 from hpo_core.budget import Budget, StopReason
 from hpo_core.command import missing_program
-from hpo_core.evaluator import WHERE, Evaluator
+from hpo_core.evaluator import Evaluator
 from hpo_core.exceptions import ConfigurationError, HpoError, JournalError, NoResultWarning
 from hpo_core.interfaces import Capability, Observer, Outlook, Strategy
 from hpo_core.journal import NAME as JOURNAL
@@ -290,7 +291,7 @@ class Study(Results):
         return self._ledger.evaluator or self._header["evaluator"]
 
     def _note_evaluator(self) -> list[str]:
-        """Record an evaluator that is another one now; where others ran evaluations before, have them end what is left.
+        """Record an evaluator that is another one now, and end what the former one left where this one doesn't look.
 
         Returns:
             sentences for people.
@@ -299,17 +300,20 @@ class Study(Results):
         before, now = self._evaluator_before, self.evaluator.to_json()
         if now == before:
             return []
-        said = []
-        if before is not None and any(before.get(name) != now.get(name) for name in WHERE):
-            try:
-                former = Evaluator.from_json(before)
-                ended = former.backend.clean_all(self.id, former.grace_s)
-                said = [f"ended what an earlier driver left: {one}" for one in ended]
-            except HpoError as error:
-                said = [f"whether an earlier driver left something running could not be found out: {error}"]
+        said = [] if before is None else self._clean_former(Evaluator.from_json(before), self.evaluator.backend)
         self._ledger.note("evaluator", evaluator=now)
         self._ledger.evaluator = now
         return said
+
+    def _clean_former(self, former: Evaluator, backend: Backend) -> list[str]:
+        try:
+            there = former.backend
+            if (there.manager.name, there.launcher.name) == (backend.manager.name, backend.launcher.name):
+                return []  # It does so itself, and may first take over what still runs.
+            ended = there.clean_all(self.id, former.grace_s)
+        except HpoError as error:
+            return [f"whether an earlier driver left something running could not be found out: {error}"]
+        return [f"ended what an earlier driver left: {one}" for one in ended]
 
     def _note_stop(self) -> None:
         try:
