@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import secrets
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -93,55 +94,93 @@ def read_header(directory: Path) -> dict[str, Any]:
     return first.record
 
 
-_MEANING = ("cmd", "src_path", "metric", "metric_parser", "metric_rule", "metric_options", "maximize", "flag")
-"""Arguments of an evaluator that decide what a figure of merit means."""
+_MEANING = ("cmd", "src_path", "metric", "metric_parser", "metric_rule", "metric_options", "flag")
+"""Arguments of an evaluator that decide what a figure of merit means, but for its direction."""
 
 
-def changes(
-    header: Mapping[str, Any],
-    *,
-    params: Params | None = None,
-    evaluator: Evaluator | None = None,
-    strategy: Mapping[str, Any] | None = None,
-) -> list[str]:
-    """One sentence for each difference between a recorded study and what is asked for now.
+def changes(recorded: Mapping[str, Any] | None, evaluator: Evaluator) -> list[str]:
+    """One sentence for each thing that gives figures of merit another meaning.
 
     Args:
-        header: the recorded study's.
-        params: the space now; None: as recorded.
-        evaluator: the evaluator now; None: as recorded.
-        strategy: name and options now; None: as recorded.
+        recorded: the evaluator of the last session, as JSON values; None: there was none.
+        evaluator: the evaluator now.
     """
-    found = [] if params is None else Params.from_json(header["params"]).difference(params)
-    if evaluator is not None:
-        recorded, now = header["evaluator"] or {}, evaluator.to_json()
-        found += [
-            f"{key}: recorded {recorded.get(key)!r}, now {now.get(key)!r}"
-            for key in _MEANING
-            if recorded.get(key) != now.get(key)
-        ]
-    if strategy is not None:
-        found += [
-            f"strategy {key}: recorded {header['strategy'][key]!r}, now {strategy[key]!r}"
-            for key in ("name", "options")
-            if header["strategy"][key] != strategy[key]
-        ]
-    return found
+    plain = Evaluator("true")
+    default = {key: getattr(plain, key) for key in _MEANING}
+    before = {**default, "cmd": None, **(recorded or {})}
+    now = {**default, **evaluator.to_json()}
+    return [f"{key}: recorded {before[key]!r}, now {now[key]!r}" for key in _MEANING if before[key] != now[key]]
 
 
-def refuse_changes(directory: Path, found: Sequence[str]) -> None:
-    """Refuse to go on with a study that is not the one described now.
+def refuse_changes(directory: Path, found: Sequence[str], *, elsewhere: str = "") -> None:
+    """Refuse to go on with a study whose command or program is not the one described now.
+
+    Args:
+        directory: the study's.
+        found: what differs.
+        elsewhere: where the last session ran, if that is not where this one does.
 
     Raises:
         StudyChangedError: something differs.
     """
-    if found:
+    if not found:
+        return
+    what = f"{directory} was begun with something else: {'; '.join(found)}"
+    if elsewhere:
         raise StudyChangedError(
-            f"{directory} was begun with something else: {'; '.join(found)}. Results of both would be mixed: "
-            "use another directory, or go on all the same with allow_changes=True "
-            f"(hpo resume --allow-changes {directory})",
+            f"{what}. The last session ran in {elsewhere}, and files are looked for where a session runs: "
+            f"cd {shlex.quote(elsewhere)}, and go on there by hpo resume {shlex.quote(os.path.abspath(directory))}",
             found,
         )
+    raise StudyChangedError(
+        f"{what}. Results of both would be mixed: use another directory, or go on all the same with "
+        f"allow_changes=True (hpo resume --allow-changes {directory})",
+        found,
+    )
+
+
+def refuse_another_search(
+    directory: Path,
+    header: Mapping[str, Any],
+    *,
+    maximize: bool,
+    params: Params | None = None,
+    strategy: Mapping[str, Any] | None = None,
+) -> None:
+    """Refuse to go on with a study as if it were the search of another space, or by another strategy.
+
+    Args:
+        directory: the study's.
+        header: the recorded study's.
+        maximize: whether larger is better now.
+        params: the space now; None: as recorded.
+        strategy: name and options now; None: as recorded.
+
+    Raises:
+        StudyChangedError: something differs.
+    """
+    found = [] if params is None else Params.from_json(header["params"]).difference(params)
+    if strategy is not None:
+        found += _strategy_differences(header["strategy"], strategy)
+    if maximize != header["maximize"]:
+        found.append(f"maximize: recorded {header['maximize']}, now {maximize}")
+    if found:
+        raise StudyChangedError(
+            f"{directory} was begun with something else: {'; '.join(found)}. A study keeps its space, strategy and "
+            "direction: use another directory",
+            found,
+        )
+
+
+def _strategy_differences(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    if recorded["name"] != now["name"]:
+        return [f"strategy: recorded '{recorded['name']}', now '{now['name']}'"]
+    before, after = recorded["options"], now["options"]
+    return [
+        f"strategy option {key}: recorded {before[key]!r}, now {after[key]!r}"
+        for key in before
+        if key in after and before[key] != after[key]  # Another version of the plugin may have other options.
+    ]
 
 
 def strategy_class(strategy: str | type[Strategy]) -> type[Strategy]:

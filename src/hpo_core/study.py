@@ -29,6 +29,7 @@ from hpo_core._header import (
     make_header,
     make_strategy,
     read_header,
+    refuse_another_search,
     refuse_changes,
     strategy_class,
 )
@@ -74,7 +75,7 @@ class Study(Results):
         sync: ``driver`` (records survive the driver's death) or ``durable`` (also the host's).
         observers: names of observer plugins, or `Observer` objects.
         resume_if_exists: go on with the study in `directory` if there is one, for jobs that are requeued.
-        allow_changes: go on with it even if space, command or sources changed.
+        allow_changes: go on with it even if command or sources changed.
 
     Raises:
         ConfigurationError: something is wrong, or `directory` exists; nothing was run or written.
@@ -87,6 +88,8 @@ class Study(Results):
     _header: dict[str, Any]
     _outlook: Outlook
     _check_changes = False
+    _moved_from = ""
+    """Where the last session ran, if that is not where this one does."""
     stop_reason: StopReason | None
     """Why `optimize` returned; None before."""
 
@@ -136,10 +139,12 @@ class Study(Results):
         )
         if directory is not None and resume_if_exists and (Path(directory) / JOURNAL).exists():
             path = Path(directory)
-            if not allow_changes:
-                now = changes(read_header(path), params=params, evaluator=evaluator, strategy=header["strategy"])
-                refuse_changes(path, now)
-            self._open(path, evaluator, chosen, observers, budget=header["budget"], allow_changes=allow_changes)
+            refuse_another_search(
+                path, read_header(path), maximize=header["maximize"], params=params, strategy=header["strategy"]
+            )
+            self._open(
+                path, evaluator, chosen, observers, budget=header["budget"], allow_changes=allow_changes, described=True
+            )
             return
         params.check()
         self._assemble(header, params, evaluator, chosen)
@@ -279,8 +284,8 @@ class Study(Results):
         recorded = self._ledger.sources if self._ledger.sources is not None else self._header["sources"]
         now = fingerprint(self.evaluator.cmd, self.evaluator.src_path, self.evaluator.run_path)
         if self._check_changes and len(self._ledger.history.order):
-            found = changes({**self._header, "evaluator": self._evaluator_before}, evaluator=self.evaluator)
-            refuse_changes(self.directory, [*found, *differences(recorded, now)])
+            found = [*changes(self._evaluator_before, self.evaluator), *differences(recorded, now)]
+            refuse_changes(self.directory, found, elsewhere=self._moved_from)
         if now != recorded:
             self._ledger.note("sources", sources=now)
             self._ledger.sources = now
@@ -465,7 +470,9 @@ class Study(Results):
         budget: Mapping[str, Any] | None = None,
         force_lock: bool = False,
         allow_changes: bool = False,
+        described: bool = False,
     ) -> None:
+        """Go on with a study; `described`: the evaluator is what the whole study is to have, results or not."""
         header = read_header(directory)
         self._check_changes = not allow_changes
         params = Params.from_json(header["params"])
@@ -481,6 +488,10 @@ class Study(Results):
             self._replay(strategy)
             if given is None and self._evaluator_before is not None:
                 given = Evaluator.from_json(self._evaluator_before, changed)
+            if given is not None:
+                refuse_another_search(directory, header, maximize=given.maximize)
+            if given is not None and described and not allow_changes:
+                refuse_changes(directory, changes(self._evaluator_before, given))
             self._equip(given, observers)
         except BaseException:
             lock.release()
@@ -494,7 +505,9 @@ class Study(Results):
             self._ledger.notes.append(journal.repaired)
         if self._ledger.baseline is None and header["evaluate_defaults"]:
             self._ledger.begin_with(baseline(params, header["seed"]))
-        self._ledger.cwd = os.getcwd()
+        before, self._ledger.cwd = self._ledger.cwd, os.getcwd()
+        if os.path.isdir(before) and not os.path.samefile(before, self._ledger.cwd):
+            self._moved_from = before
         self._ledger.note("resumed", budget=limits, cwd=self._ledger.cwd)
         self._ledger.flush()
 

@@ -253,16 +253,44 @@ def test_resume_if_exists(here):
     [
         ({"params": hpo.Params([["-a", 1.0, (-3.0, 2.0)], ["--how", "x", ["x", "y"]]])}, "-a"),
         ({"params": hpo.Params([["-a", 1.0, (-2.0, 2.0)]])}, "--how"),
-        ({"strategy": "grid"}, "strategy name: recorded 'random', now 'grid'"),
-        ({"evaluator": hpo.Evaluator("true", workload_manager="local")}, "cmd: recorded None, now 'true'"),
+        ({"strategy": "grid"}, "strategy: recorded 'random', now 'grid'"),
+        ({"maximize": True}, "maximize: recorded False, now True"),
+        (
+            {"evaluator": hpo.Evaluator("true", workload_manager="local", maximize=True)},
+            "maximize: recorded False, now True",
+        ),
     ],
 )
-def test_resume_if_exists_refuses_another_study(here, changes, words):
+def test_resume_if_exists_refuses_another_search(here, changes, words):
+    """Also where changes are allowed: they would not be made."""
     make().close()
-    with pytest.raises(hpo.StudyChangedError, match=words) as caught:
-        make(resume_if_exists=True, **changes)
-    assert caught.value.differences
+    for allow_changes in (False, True):
+        with pytest.raises(hpo.StudyChangedError, match=words) as caught:
+            make(resume_if_exists=True, allow_changes=allow_changes, **changes)
+        assert caught.value.differences
+        assert "use another directory" in str(caught.value)
+    hpo.Study.load("study").close()
+
+
+def test_resume_if_exists_refuses_another_command_unless_allowed(here):
+    make().close()
+    evaluator = hpo.Evaluator("true", workload_manager="local")
+    with pytest.raises(hpo.StudyChangedError, match="cmd: recorded None, now 'true'") as caught:
+        make(resume_if_exists=True, evaluator=evaluator)
     assert "hpo resume --allow-changes study" in str(caught.value)
+    make(resume_if_exists=True, evaluator=evaluator, allow_changes=True).close()
+
+
+def test_other_options_of_a_strategy_are_named_one_by_one(here):
+    make(strategy="grid", strategy_options={"grid_size": 3}).close()
+    with pytest.raises(hpo.StudyChangedError, match=r"else: strategy option grid_size: recorded 3, now 4\. A study"):
+        make(strategy="grid", strategy_options={"grid_size": 4}, resume_if_exists=True)
+
+
+def test_an_evaluator_of_the_other_direction_is_refused(here):
+    make().close()
+    with pytest.raises(hpo.StudyChangedError, match="maximize: recorded False, now True"):
+        hpo.Study.load("study", hpo.Evaluator("true", workload_manager="local", maximize=True), allow_changes=True)
     hpo.Study.load("study").close()
 
 

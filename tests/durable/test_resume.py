@@ -141,6 +141,30 @@ def test_a_changed_program_is_refused_with_its_name_unless_allowed(tmp_path: Pat
         assert len(study.trials) == 3
 
 
+def test_from_another_directory_the_right_one_is_named(
+    tmp_path: Path, program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not that the program is gone, nor that changes should be allowed: all trials would fail."""
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "first/run.sh").write_text("echo FoM: 1")
+    monkeypatch.chdir(tmp_path / "first")
+    evaluator = hpo.Evaluator("sh run.sh", workload_manager="local")
+    with hpo.Study(space(), evaluator, n_trials=1, seed=1, directory=tmp_path / "s") as study:
+        study.optimize()
+    monkeypatch.chdir(tmp_path / "second")
+    with (
+        hpo.Study.load(tmp_path / "s", n_trials=2) as study,
+        pytest.raises(hpo.StudyChangedError, match=rf"run.sh is gone.*cd {tmp_path}/first, and go on") as caught,
+    ):
+        study.optimize()
+    assert "allow" not in str(caught.value)
+    monkeypatch.chdir(tmp_path / "first")
+    with hpo.Study.load(tmp_path / "s") as study:
+        study.optimize()
+        assert len(study.trials) == 2
+
+
 def test_a_program_that_is_mended_before_the_first_result_is_no_change(tmp_path: Path) -> None:
     evaluator = hpo.Evaluator(f"true && {tmp_path}/late.sh", workload_manager="local")
     with (

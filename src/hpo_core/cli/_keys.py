@@ -92,7 +92,7 @@ KEYS: Mapping[str, Key] = {
         Key("sync", "study", TEXT, "driver: records survive its death; durable: the host's.", (), SEARCH),
         Key("observers", "study", TEXTS, "Name of an observer.", ("--observer",), SEARCH),
         Key("resume_if_exists", "study", TRUTH, "Go on with the study if there is one.", (), SEARCH),
-        Key("allow_changes", "study", TRUTH, "Go on even if space, command or sources changed.", (), SEARCH),
+        Key("allow_changes", "study", TRUTH, "Go on even if command or sources changed.", (), SEARCH),
         Key("cmd", "evaluator", TEXT, "The command; or put it last, behind --.", ("--command",), RUN),
         Key("num_parallel_evals", "evaluator", WHOLE, "Evaluations at the same time.", ("--parallel",), RUN),
         Key("eval_timeout", "evaluator", DURATION, "Longest time of one evaluation, in s or as 15m.", (), RUN),
