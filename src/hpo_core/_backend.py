@@ -84,6 +84,8 @@ class Backend:
         _check_capabilities(evaluator, manager, launcher)
         with faults_of(f"launcher '{launcher_name}' failed in check"):
             launcher.check(evaluator)
+        with faults_of(f"{who} failed in check"):
+            parser.check(evaluator)
         backend.chosen = chosen
         return backend
 

@@ -14,6 +14,7 @@ from hpo_core.trial import Failure, Report
 
 if TYPE_CHECKING:
     from hpo_core.metrics import MetricSpec
+    from hpo_core.trial import Evaluation
 
 _COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _DECIMAL_COMMA = re.compile(r"(?<![\d.,])\d+,\d+(?![\d.,])")
@@ -67,6 +68,10 @@ class Collector:
         self._near_miss = ""
         self._near_line = 0
         self._stderr: _Stderr | None = None
+
+    def begin(self, evaluation: Evaluation, *, adopted: bool) -> None:
+        """The evaluation is about to be launched, or was launched by an earlier driver."""
+        self._reader.begin(evaluation, adopted=adopted)
 
     def feed(self, line: str) -> Sequence[Report]:
         """Read one line of stdout without its end; terminal colours in it are ignored.

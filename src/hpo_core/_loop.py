@@ -129,6 +129,7 @@ class Loop:
         self._have_ended = guarded(launcher.end, f"{launchers_fault} end")
         self._have_forgotten = guarded(launcher.forget, f"{launchers_fault} forget")
         self._have_launched = guarded(launcher.launch, f"{launchers_fault} launch", passing=LaunchError)
+        self._begin = guarded(Running.begin, parsers_fault)
         self._read = guarded(Running.read, parsers_fault)
         self._read_rest = guarded(Running.read_rest, parsers_fault)
         self._result = guarded(Running.result, parsers_fault)
@@ -356,6 +357,7 @@ class Loop:
         adopted = self._have_adopted([running.evaluation for running in found.values()])
         for running in sorted((found[key] for key in adopted), key=lambda running: running.started_s):
             self._pool.claim(running.evaluation.slots)
+            self._begin(running)
             self._now_runs(running)
             self._limit(running)
             self._observers.notice(f"trial {running.trial.number} still runs, or has ended meanwhile: adopted")
@@ -494,6 +496,7 @@ class Loop:
     def _start(self, running: Running, trouble: HpoError | None) -> None:
         evaluation = running.evaluation
         if trouble is None:
+            self._begin(running)
             try:
                 self._have_launched(evaluation)
             except LaunchError as error:

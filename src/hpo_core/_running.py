@@ -56,6 +56,10 @@ class Running:
     _last_report: Report | None = field(default=None, init=False)
     _reports: int = field(default=0, init=False)
 
+    def begin(self) -> None:
+        """It is about to be launched, or was adopted."""
+        self.collector.begin(self.evaluation, adopted=self.adopted)
+
     def read(self, data: bytes, stream: str) -> list[Report]:
         """Take what it wrote; gives the intermediate values that are complete now."""
         if stream == "stderr":

@@ -47,6 +47,16 @@ def uses(command: str, placeholder: str) -> bool:
     return any(match[1] == placeholder for match in _PLACEHOLDER.finditer(command))
 
 
+def expand(text: str, environment: Mapping[str, str]) -> str:
+    """Fill in placeholders where no shell will read the text, such as in the name of a file.
+
+    Args:
+        text: what holds them.
+        environment: the evaluation's variables. A placeholder whose variable is not there stays as it was written.
+    """
+    return _PLACEHOLDER.sub(lambda match: environment.get(_VARIABLES[match[1]], match[0]), text)
+
+
 class CommandLine(NamedTuple):
     """A command line that is ready to run.
 

@@ -400,6 +400,14 @@ class MetricReader(ABC):
     near_miss: str = ""
     """Set to what almost was a metric, for the message when none is found."""
 
+    def begin(self, evaluation: Evaluation, *, adopted: bool = False) -> None:
+        """Its evaluation is about to be launched; its directory is ready.
+
+        Args:
+            evaluation: what is launched.
+            adopted: it runs already, since an earlier driver launched it.
+        """
+
     @abstractmethod
     def line(self, text: str) -> Sequence[Reading]:
         """Read one line of output without its end of line; undecodable bytes are U+FFFD, long lines are cut.
@@ -430,6 +438,13 @@ class MetricParser(Plugin):
         self.metrics = tuple(metrics)
         self.literal = literal
         self.options = self._given(options)
+
+    def check(self, evaluator: Evaluator) -> None:
+        """Refuse settings that can't work, when the study is built and nothing has been asked for yet.
+
+        Raises:
+            ConfigurationError: what is wrong, and what would be right.
+        """
 
     @abstractmethod
     def reader(self) -> MetricReader:

@@ -6,6 +6,8 @@ import os
 
 import pytest
 
+import hpo_core as hpo
+from hpo_core.allocation import Slot
 from hpo_core.builtin.json_metrics import (
     MAX_FILE_BYTES,
     JsonFileMetrics,
@@ -18,7 +20,7 @@ from hpo_core.builtin.text_metrics import TextMetrics, TextOptions
 from hpo_core.exceptions import ConfigurationError
 from hpo_core.interfaces import Reading
 from hpo_core.metrics import Collector, MetricSpec
-from hpo_core.trial import Failure
+from hpo_core.trial import Evaluation, Failure
 
 
 def readings(parser, *lines):
@@ -221,6 +223,74 @@ def test_a_huge_file_is_not_read(tmp_path):
     with (tmp_path / "metrics.json").open("wb") as file:
         file.truncate(MAX_FILE_BYTES + 1)
     assert "larger than 16 MiB" in file_outcome(tmp_path).message
+
+
+def file_reader(path="metrics.json"):
+    return JsonFileMetrics(["loss"], options=JsonFileOptions(path)).reader()
+
+
+def evaluation_in(directory, trial=1):
+    environment = {"HPO_TRIAL": str(trial), "HPO_TAG": f"point{trial}"}
+    return Evaluation(trial, 1, "true", None, str(directory), environment, (Slot("here"),), f"hpo-s-{trial}-1")
+
+
+def test_a_file_that_was_there_before_does_not_count(tmp_path):
+    (tmp_path / "metrics.json").write_text('{"loss": 1}')
+    reader = file_reader()
+    reader.begin(evaluation_in(tmp_path))
+    assert reader.finish(tmp_path) == ()
+    assert "'metrics.json'" in reader.near_miss
+    assert "was there before, and was not written" in reader.near_miss
+
+
+@pytest.mark.parametrize("adopted", [False, True])
+def test_a_file_that_was_written_anew_counts(tmp_path, adopted):
+    (tmp_path / "metrics.json").write_text('{"loss": 1}')
+    reader = file_reader()
+    if adopted:
+        (tmp_path / "metrics.json").write_text('{"loss": 2}')
+    reader.begin(evaluation_in(tmp_path), adopted=adopted)
+    if not adopted:
+        (tmp_path / "metrics.json").write_text('{"loss": 2}')
+    assert [reading.metrics for reading in reader.finish(tmp_path)] == [{"loss": 2.0}]
+
+
+def test_each_evaluation_may_have_a_file_of_its_own(tmp_path):
+    readers = {trial: file_reader("out-@trial-@tag.json") for trial in (1, 2)}
+    for trial, reader in readers.items():
+        reader.begin(evaluation_in(tmp_path, trial))
+        (tmp_path / f"out-{trial}-point{trial}.json").write_text(json.dumps({"loss": trial}))
+    for trial, reader in readers.items():
+        assert [reading.metrics for reading in reader.finish(tmp_path)] == [{"loss": float(trial)}]
+
+
+@pytest.mark.parametrize(
+    ("path", "settings", "refused"),
+    [
+        ("m.json", {"num_parallel_evals": 2}, True),
+        ("m.json", {"nodes": 4, "nodes_per_eval": 2}, True),
+        ("m.json", {"nodes": 2, "nodes_per_eval": 2}, False),
+        ("m.json", {}, False),
+        ("m-@tag.json", {"num_parallel_evals": 2}, False),
+        ("m.json", {"num_parallel_evals": 2, "src_path": "src"}, False),
+        ("/tmp/m.json", {"num_parallel_evals": 2, "src_path": "src"}, True),
+    ],
+)
+def test_one_file_for_many_evaluations_is_refused(path, settings, refused):
+    parser = JsonFileMetrics(["loss"], options=JsonFileOptions(path))
+    evaluator = hpo.Evaluator("true", **settings)
+    if refused:
+        with pytest.raises(ConfigurationError, match=r"2 evaluations at the same time.*-@trial\.json"):
+            parser.check(evaluator)
+    else:
+        parser.check(evaluator)
+
+
+def test_a_word_as_literal_text_says_how_to_find_it_with_a_colon():
+    assert TextMetrics(["loss"], literal=True).expected() == (
+        "'loss' and then a number (a text is taken as it is: metric='loss: ' finds 'loss: 0.5')"
+    )
+    assert TextMetrics(["loss: "], literal=True).expected() == "'loss: ' and a number"
 
 
 @pytest.mark.parametrize("path", ["", "a\0b"])

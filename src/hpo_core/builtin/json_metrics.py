@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
+from hpo_core.command import expand, uses
 from hpo_core.exceptions import ConfigurationError
 from hpo_core.hookspecs import hookimpl
 from hpo_core.interfaces import MetricParser, MetricReader, Reading
+
+if TYPE_CHECKING:
+    from hpo_core.evaluator import Evaluator
+    from hpo_core.trial import Evaluation
 
 MAX_FILE_BYTES = 16 * 1024 * 1024
 """Size of a file of ``json-file`` at most."""
@@ -35,8 +41,9 @@ class JsonFileOptions:
     """Options of ``json-file``.
 
     Attributes:
-        path: the file, relative to the directory in which the program runs. Evaluations that share a
-            directory (no ``src_path``) would share the file too: give each its own.
+        path: the file, relative to the directory in which the program runs. Evaluations that share a directory
+            (no ``src_path``) would share the file too; placeholders as in a command give each its own:
+            ``metrics-@trial.json``.
         step: key of the step, dotted where it is nested; empty: steps are counted.
     """
 
@@ -71,11 +78,25 @@ class JsonLineMetrics(MetricParser):
 class JsonFileMetrics(MetricParser):
     """A JSON file that the program writes, read once after it ended: an object, or a list of objects.
 
-    Keys and values as for ``json-line``; the objects of a list count in order. At most 16 MiB.
+    Keys and values as for ``json-line``; the objects of a list count in order. At most 16 MiB. A file that was there
+    before and was not written anew does not count.
     """
 
     name = "json-file"
     Options = JsonFileOptions
+
+    def check(self, evaluator: Evaluator) -> None:
+        path = self.options.path
+        slots = evaluator.num_parallel_evals or max(evaluator.nodes, 1) // max(evaluator.nodes_per_eval, 1)
+        apart = any(uses(path, name) for name in ("trial", "tag", "directory", "checkpoint"))
+        if slots > 1 and not apart and (os.path.isabs(path) or not evaluator.src_path):
+            stem, dot, suffix = path.rpartition(".")
+            own = f"{stem}-@trial.{suffix}" if dot else f"{path}-@trial"
+            raise ConfigurationError(
+                f"metric_parser='json-file': {slots} evaluations at the same time would all write '{path}'; "
+                f"give each its own, in the command too: metric_options={{'path': '{own}'}}, or set src_path, "
+                "so that each runs in a directory of its own"
+            )
 
     def reader(self) -> MetricReader:
         return _FileReader(_Keys(self.metrics, self.options.step), self.options.path)
@@ -167,13 +188,22 @@ class _FileReader(MetricReader):
     def __init__(self, keys: _Keys, path: str) -> None:
         self._keys = keys
         self._path = path
+        self._before: tuple[int, ...] | None = None
+
+    def begin(self, evaluation: Evaluation, *, adopted: bool = False) -> None:
+        self._path = expand(self._path, evaluation.environment)
+        self._before = None if adopted else _identity(Path(evaluation.directory or "", self._path))
 
     def line(self, text: str) -> Sequence[Reading]:
         return ()
 
     def finish(self, directory: Path) -> Sequence[Reading]:
+        file = directory / self._path
+        if self._before is not None and self._before == _identity(file):
+            self.near_miss = f"the file '{self._path}' in {directory} was there before, and was not written"
+            return ()
         try:
-            data = json.loads(_read(directory / self._path).decode("utf-8-sig"))
+            data = json.loads(_read(file).decode("utf-8-sig"))
         except OSError as error:
             self.near_miss = f"the file '{self._path}' in {directory} cannot be read ({error.strerror or error})"
             return ()
@@ -188,6 +218,15 @@ class _FileReader(MetricReader):
         if not readings:
             self.near_miss = f"the file '{self._path}' holds {_contents(data)}"
         return readings
+
+
+def _identity(path: Path) -> tuple[int, ...] | None:
+    """What is another once a file was written; None where there is none."""
+    try:
+        facts = path.stat()
+    except OSError:
+        return None
+    return facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns
 
 
 def _read(path: Path) -> bytes:

@@ -51,6 +51,9 @@ class TextMetrics(MetricParser):
 
     def expected(self) -> str:
         """Such as ``'FoM: ' and a number``."""
+        if self.literal and self.metrics[0][-1:].isalnum():
+            text = self.metrics[0]
+            return f"'{text}' and then a number (a text is taken as it is: metric='{text}: ' finds '{text}: 0.5')"
         if len(self.metrics) == 1:
             return f"'{self.metrics[0]}{'' if self.literal else ': '}' and a number"
         return " and ".join(f"'{name}: '" for name in self.metrics) + ", each with a number"
