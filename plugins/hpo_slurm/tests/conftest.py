@@ -109,7 +109,8 @@ def cluster() -> Iterator[Cluster]:
         yield cluster
     finally:
         cluster.control("down")
-        _processes.sweep("HPO_SLURM_DIR", folder, 0.0)  # Guards would look for the cluster's answer for a day.
+        # Guards would look for the cluster's answer for a day; of its variables they have this one.
+        _processes.sweep("SLURM_CONF", VARIABLES.get("SLURM_CONF", ""), 0.0)
         VARIABLES.clear()
         shutil.rmtree(folder, ignore_errors=True)
 
