@@ -14,6 +14,7 @@ from hpo_core import registry
 from hpo_core._blame import faults_of
 from hpo_core._fingerprint import fingerprint
 from hpo_core._options import build_options, options_to_json
+from hpo_core._place import Place
 from hpo_core._version import own_version
 from hpo_core._words import did_you_mean, is_unicode
 from hpo_core.evaluator import Evaluator
@@ -65,7 +66,7 @@ def make_header(
         "maximize": maximize,
         "sync": sync,
         "params": params.to_json(),
-        "evaluator": None if evaluator is None else evaluator.to_json(),
+        **({"evaluator": None} if evaluator is None else Place.of(evaluator).to_json()),
         "sources": {} if evaluator is None else fingerprint(evaluator.cmd, evaluator.src_path, evaluator.run_path),
     }
 
@@ -137,6 +138,33 @@ def refuse_changes(directory: Path, found: Sequence[str], *, elsewhere: str = ""
         f"allow_changes=True (hpo resume --allow-changes {directory})",
         found,
     )
+
+
+def refuse_other_files(directory: Path, recorded: Mapping[str, Any], evaluator: Evaluator, *, continues: bool) -> None:
+    """Refuse to look for what trials left where they did not leave it.
+
+    Args:
+        directory: the study's.
+        recorded: the evaluator of the last session, as JSON values.
+        evaluator: the evaluator now.
+        continues: whether trials go on from the checkpoints of others.
+
+    Raises:
+        StudyChangedError: something differs.
+    """
+    before = {"run_path": "run", "checkpoint": "", **recorded}
+    names = (*(("run_path",) if evaluator.src_path else ()), *(("checkpoint",) if continues else ()))
+    found = [
+        f"{name}: recorded {before[name]!r}, now {getattr(evaluator, name)!r}"
+        for name in names
+        if before[name] != getattr(evaluator, name)
+    ]
+    if found:
+        raise StudyChangedError(
+            f"{directory} was begun with something else: {'; '.join(found)}. Files of its trials lie there: "
+            "it stays as it is, or use another directory for another study",
+            found,
+        )
 
 
 def refuse_another_search(

@@ -7,7 +7,7 @@ import random
 import re
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -56,6 +56,7 @@ class Ledger(Record):
         """Whether the strategy's state is what the records make of it."""
         self._in_step = True
         self._snapshot_at = 0
+        self._resumption: Mapping[str, Any] | None = None
 
     # Asking
 
@@ -215,6 +216,22 @@ class Ledger(Record):
         """Record something that is no trial, such as a stop or a resumption."""
         self._append({"record": kind, **facts, "time": _timestamp()})
 
+    def resume(self, **facts: Any) -> None:
+        """A session begins: recorded by `session`, or before the first record of the session."""
+        self._resumption = facts
+
+    def session(self) -> None:
+        """Record that the session has begun, on disk."""
+        if self._resumption is not None:
+            facts, self._resumption = self._resumption, None
+            self._work_in(facts["cwd"], self._append({"record": "resumed", **facts, "time": _timestamp()}))
+            self.flush()
+
+    def move(self, place: Mapping[str, Any], unclean: Sequence[Mapping[str, Any]]) -> None:
+        """Evaluations run elsewhere from now on, or otherwise; `unclean`: where others may still run."""
+        record = {"record": "evaluator", **place, "unclean": list(unclean), "time": _timestamp()}
+        self._move(record, self._append(record))
+
     def flush(self, *, durable: bool = False) -> None:
         """Put all records on disk; `durable`: so that they survive the death of the host, whatever the policy."""
         if self.journal is not None:
@@ -337,6 +354,7 @@ class Ledger(Record):
     def _append(self, record: Mapping[str, Any]) -> int:
         if self.journal is None:
             return -1
+        self.session()
         offset = self.journal.append(record)
         self.lines += 1
         return offset

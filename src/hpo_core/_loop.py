@@ -69,6 +69,7 @@ class Loop:
         observers: who hears of it.
         outlook: kept up to date for the strategy.
         study_id: part of all names of jobs and files.
+        moved: called when there are nodes for the first time, before anything is launched.
     """
 
     def __init__(
@@ -80,6 +81,8 @@ class Loop:
         observers: Observers,
         outlook: Outlook,
         study_id: str,
+        *,
+        moved: Callable[[], None] = lambda: None,
     ) -> None:
         self._ledger = ledger
         self._evaluator = evaluator
@@ -88,6 +91,7 @@ class Loop:
         self._observers = observers
         self._outlook = outlook
         self._study_id = study_id
+        self._moved: Callable[[], None] | None = moved
         self._spec = evaluator.metric_spec
         self._pool = SlotPool()
         earlier_s = ledger.history.last_durations(Lifetimes.LAST)
@@ -228,6 +232,9 @@ class Loop:
 
     def _nodes_joined(self, event: ev.NodesJoined) -> None:
         self._renewing = self._cleared = False
+        if self._moved is not None:
+            self._moved()
+            self._moved = None
         self._all_joined = not event.more
         for node in event.nodes:
             node = self._lifetimes.cleared_in_time(node, self._events.now())

@@ -22,7 +22,7 @@ from hpo_core.trial import Failure, Result, State, Trial
 
 _SCALARS = (
     "asked", "failed_in_a_row", "since_best", "baseline", "best", "elapsed_s", "budget", "stopped", "sources", "lines",
-    "cwd", "evaluator",
+    "places", "unclean", "cwds",
 )  # fmt: skip
 
 
@@ -78,16 +78,39 @@ class Record:
         """Reports of the last attempt of open trials that the strategy has heard."""
         self.budget: dict[str, Any] | None = None
         """The budget of the last resumption, if there was one."""
-        self.evaluator: dict[str, Any] | None = None
-        """The evaluator of the last session, where it is not the one that the study was begun with."""
+        self.places: list[Mapping[str, Any]] = [{"offset": 0, "evaluator": None}]
+        """Where evaluations ran (`hpo_core._place`), each from an ``offset`` of the journal on; the last one counts."""
+        self.unclean: list[Mapping[str, Any]] = []
+        """Former ones where something may still run, since they could not be asked."""
         self.sources: dict[str, str] | None = None
         """Digests of the program's files, where they changed since the study was begun and that was accepted."""
         self.lines = 1
         """Records so far, the header among them."""
-        self.cwd = ""
-        """Where the driver of the last session runs; empty where that was not recorded."""
+        self.cwds: list[tuple[int, str]] = [(0, "")]
+        """Where drivers ran, each from an offset of the journal on; empty where that was not recorded."""
         self.stopped: str | None = None
         """Why the last session stopped, for people; None while one goes on, and after one that was killed."""
+
+    def begin(self, header: Mapping[str, Any]) -> None:
+        """Take the journal's first record."""
+        names = {key: header.get(key, "") for key in ("manager", "launcher")}
+        self.places = [{"offset": 0, "evaluator": header["evaluator"], **names}]
+        self.cwds = [(0, header.get("cwd", ""))]
+
+    @property
+    def cwd(self) -> str:
+        """Where the driver of the last session runs; empty where that was not recorded."""
+        return self.cwds[-1][1]
+
+    def place_of(self, number: int) -> Mapping[str, Any]:
+        """Where a trial ran last, or will run next."""
+        _, ended = self.history.places(number)
+        return next(place for place in reversed(self.places) if ended < 0 or place["offset"] < ended)
+
+    def cwd_of(self, number: int) -> str:
+        """Where the driver ran that ran a trial last, or will run it next."""
+        _, ended = self.history.places(number)
+        return next(cwd for offset, cwd in reversed(self.cwds) if ended < 0 or offset < ended)
 
     def take(self, line: Line) -> None:
         """Go on by one record; kinds that are not known are passed over.
@@ -113,11 +136,12 @@ class Record:
             self.reports[record["trial"]] = self.reports.get(record["trial"], 0) + 1
         elif kind == "resumed":
             self.budget = record["budget"]
-            self.cwd = record.get("cwd", "")
+            self._work_in(record.get("cwd", ""), line.offset)
+            self.failed_in_a_row = 0
             self.stopped = None
             self.clock = self.elapsed_s, record["time"]
         elif kind == "evaluator":
-            self.evaluator = record["evaluator"]
+            self._move(record, line.offset)
         elif kind == "sources":
             self.sources = record["sources"]
         elif kind == "stopped":
@@ -125,6 +149,15 @@ class Record:
         if "elapsed_s" in record:
             self.elapsed_s = record["elapsed_s"]
             self.clock = self.elapsed_s, record["time"]
+
+    def _work_in(self, cwd: str, offset: int) -> None:
+        if cwd != self.cwd:
+            self.cwds.append((offset, cwd))
+
+    def _move(self, record: Mapping[str, Any], offset: int) -> None:
+        names = {key: record.get(key, "") for key in ("manager", "launcher")}
+        self.places.append({"offset": offset, "evaluator": record["evaluator"], **names})
+        self.unclean = list(record.get("unclean", ()))
 
     def trial(self, number: int) -> Trial:
         """What was asked under that number."""

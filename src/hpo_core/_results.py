@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from hpo_core._history import History
 from hpo_core._plan import Planner, width
 from hpo_core._record import Record
+from hpo_core._summary import resume_command
 from hpo_core._table import columns, csv_text, row
 from hpo_core._workspace import script as script_of
 from hpo_core.allocation import Slot
@@ -92,12 +93,14 @@ class Results:
         """The command line of a trial as one would paste it: the command and its flags, placeholders as written."""
         number = trial if isinstance(trial, int) else trial.number
         arguments = self._ledger.history.trial(number).arguments
-        return f"{self.evaluator.cmd if self.evaluator else ''} {arguments}".strip()
+        evaluator = self._evaluator_of(number)
+        return f"{evaluator.cmd if evaluator else ''} {arguments}".strip()
 
     def exact_command(self, trial: TrialRecord | Trial | int) -> str:
         """The command line of a trial as it ran last, or will run next: every placeholder is filled in."""
         number = trial if isinstance(trial, int) else trial.number
-        return self.command(number) if self.evaluator is None else self._last_attempt(number, self.evaluator).command
+        evaluator = self._evaluator_of(number)
+        return self.command(number) if evaluator is None else self._last_attempt(number, evaluator).command
 
     def script(self, trial: TrialRecord | Trial | int) -> str:
         """A shell script that does again what a trial did last, or will do next: where, which variables, the command.
@@ -105,9 +108,26 @@ class Results:
         Raises:
             ConfigurationError: there is no evaluator.
         """
-        if self.evaluator is None:
+        number = trial if isinstance(trial, int) else trial.number
+        evaluator = self._evaluator_of(number)
+        if evaluator is None:
             raise ConfigurationError("this study has no evaluator: there is nothing to run")
-        return script_of(self._last_attempt(trial if isinstance(trial, int) else trial.number, self.evaluator))
+        return script_of(self._last_attempt(number, evaluator))
+
+    def planner(self, number: int) -> Planner | None:
+        """What says how a trial ran, and where its files are; None where nothing was to be run."""
+        evaluator = self._evaluator_of(number)
+        return None if evaluator is None else self._planner(number, evaluator)
+
+    def _planner(self, number: int, evaluator: Evaluator) -> Planner:
+        return Planner(evaluator, self.directory, self.id, cwd=self._ledger.cwd_of(number))
+
+    def _evaluator_of(self, number: int) -> Evaluator | None:
+        """How a trial ran last, or will run next."""
+        recorded = self._ledger.place_of(number)["evaluator"]
+        if recorded is None or (self.evaluator is not None and self.evaluator.to_json() == recorded):
+            return self.evaluator
+        return Evaluator.from_json(recorded)
 
     def _last_attempt(self, number: int, evaluator: Evaluator) -> Evaluation:
         record = self.trials[number - 1]
@@ -115,8 +135,24 @@ class Results:
         nodes = width(evaluator, record.trial)
         names = result.nodes if result is not None and result.nodes else [f"NODE{i}" for i in range(1, nodes + 1)]
         attempt = len(self._ledger.attempts.get(number, ())) + 1 if result is None else result.attempts
-        planner = Planner(evaluator, self.directory, self.id, cwd=self.cwd)
-        return planner(record.trial, attempt, tuple(map(Slot, names)), nodes)[0]
+        return self._planner(number, evaluator)(record.trial, attempt, tuple(map(Slot, names)), nodes)[0]
+
+    def way_on(self) -> str:
+        """The command that goes on, with a greater budget where that is spent."""
+        budget, record = self.budget, self._ledger
+        spent = budget.n_trials is not None and len(self.trials) >= budget.n_trials and not self.trials.open_numbers()
+        over = budget.timeout_s is not None and record.elapsed_s >= budget.timeout_s
+        best = math.inf if record.best is None else record.history.loss(record.best)
+        reached = {
+            "target": budget.target is not None and best <= record.sign * budget.target,
+            "patience": budget.patience is not None and record.since_best >= budget.patience,
+        }
+        return resume_command(
+            self.directory,
+            trials=2 * max(budget.n_trials or 0, len(self.trials)) if spent else 0,
+            timeout_s=2 * (budget.timeout_s or 0.0) if over else 0.0,
+            lifted=[name for name, is_reached in reached.items() if is_reached],
+        )
 
     def rows(self) -> list[dict[str, Any]]:
         """One flat record a trial: number, state, fom, metrics, flags, and what else is known, in this order."""

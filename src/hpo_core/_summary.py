@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from hpo_core._words import duration
 from hpo_core.trial import Failure, State
 
 
@@ -71,9 +72,19 @@ def show_command(directory: Path, number: int | str) -> str:
     return f"hpo show {shlex.quote(str(directory))} {number}"
 
 
-def resume_command(directory: Path) -> str:
-    """The command to go on with a study."""
-    return f"hpo resume {shlex.quote(str(directory))}"
+def resume_command(directory: Path, *, trials: int = 0, timeout_s: float = 0.0, lifted: Iterable[str] = ()) -> str:
+    """The command to go on with a study.
+
+    Args:
+        directory: the study's.
+        trials: how many there should be in all; 0: as many as were to be.
+        timeout_s: how long it should run in all; 0: as long as it was to.
+        lifted: names of limits that have been reached, and would end it at once.
+    """
+    words = ["hpo", "resume", str(directory)]
+    words += ["--trials", str(trials)] if trials else []
+    words += ["--timeout", duration(timeout_s).replace(" ", "")] if timeout_s else []
+    return shlex.join([*words, *(word for name in lifted for word in (f"--{name}", "none"))])
 
 
 _NAMED_TRIAL = re.compile(r"\btrial (\d+)\b")

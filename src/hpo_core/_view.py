@@ -10,6 +10,7 @@ from typing import Any
 
 from hpo_core import _lock
 from hpo_core._header import read_header
+from hpo_core._place import Place
 from hpo_core._record import Record, seconds_since
 from hpo_core._results import Results
 from hpo_core.budget import Budget
@@ -39,7 +40,7 @@ class StudyView(Results):
         self.params = Params.from_json(header["params"])
         self.maximize = header["maximize"]
         self._ledger = Record(self.directory, self.params, -1.0 if self.maximize else 1.0)
-        self._ledger.cwd = header.get("cwd", "")
+        self._ledger.begin(header)
         snapshot = self._ledger.restore()
         lines = iter(
             read(self.directory, offset=snapshot.offset, lines=snapshot.lines) if snapshot else read(self.directory)
@@ -53,8 +54,14 @@ class StudyView(Results):
     @cached_property
     def evaluator(self) -> Evaluator | None:  # type: ignore[override]
         """How the command is run, as recorded last; None for a study of `ask` and `tell` alone."""
-        recorded = self._ledger.evaluator or self.header["evaluator"]
+        recorded = self._ledger.places[-1]["evaluator"]
         return None if recorded is None else Evaluator.from_json(recorded)
+
+    @property
+    def places(self) -> list[Place]:
+        """Where something of this study may run: the last place, and others that could not be asked."""
+        found = [Place.from_json(record) for record in (self._ledger.places[-1], *self._ledger.unclean)]
+        return [place for place in found if place is not None]
 
     @property
     def driver(self) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import warnings
 from collections.abc import Mapping
@@ -10,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 import attrs
 from attrs import define, field
 
+from hpo_core import registry
 from hpo_core._backend import Backend
 from hpo_core._words import did_you_mean, is_unicode, seconds, size_bytes
 from hpo_core.command import uses
 from hpo_core.exceptions import ConfigurationError
+from hpo_core.interfaces import WorkloadManager
 from hpo_core.metrics import MetricSpec
 
 FLAG_KEYS = ("nodes_per_evaluation", "fidelity")
@@ -21,6 +24,7 @@ FLAG_KEYS = ("nodes_per_evaluation", "fidelity")
 
 _OF_LAUNCHER = ("launcher_options", "launch_args", "urika_args")
 _OF_MANAGER = ("manager_options", "alloc_args", "alloc_jobid", "workload_image", "launcher", *_OF_LAUNCHER)
+_OF_NODES = ("nodes", "nodes_per_eval")
 _OLD_LAUNCHER = "wlm"
 _KEEP = ("failed", "all")
 
@@ -84,6 +88,11 @@ def _or_empty(value: str | None) -> str:
     return "" if value is None else value
 
 
+def _or_none(value: Any) -> Any:
+    """For command lines and study files, which know no None."""
+    return None if value == "none" else value
+
+
 def _or_zero(value: int | None) -> int:
     return 0 if value is None else value
 
@@ -114,9 +123,21 @@ def _seconds(instance: object, attribute: attrs.Attribute[Any], value: object) -
     seconds(value, f"Evaluator: {attribute.name}", plain=1.0)
 
 
-def _seconds_or_none(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    if value is not None:
-        _seconds(instance, attribute, value)
+def _time_limit(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if value is not None and not seconds(value, f"Evaluator: {attribute.name}", plain=1.0):
+        _refuse_zero(attribute.name, value)
+
+
+def _memory_limit(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if value is not None and not size_bytes(value, f"Evaluator: {attribute.name}"):
+        _refuse_zero(attribute.name, value)
+
+
+def _refuse_zero(name: str, value: object) -> None:
+    raise ConfigurationError(
+        f"Evaluator: {name}={value!r} would end every evaluation at once; for no limit, leave it out or write None "
+        "('none' on a command line)"
+    )
 
 
 def _size_or_none(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
@@ -126,6 +147,8 @@ def _size_or_none(instance: object, attribute: attrs.Attribute[Any], value: obje
 
 def _recordable(value: Any) -> Any:
     """A value as JSON can hold it; an object by its name."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ConfigurationError(f"Evaluator: {value!r} among the options can't be recorded: finite numbers can")
     if value is None or isinstance(value, str | int | float):
         return value
     if isinstance(value, Mapping):
@@ -142,9 +165,9 @@ def _recordable(value: Any) -> Any:
 class Evaluator:
     """How to evaluate an assignment of hyperparameters: run a command with flags and read a number from what it prints.
 
-    All arguments are checked here; combinations of them when a `Study` is built. An evaluator owns one allocation,
-    got at the first `Study.optimize` and shared by all its studies; `close`, ``with``, ``del`` and the end of the
-    process give it back.
+    All arguments are checked here; combinations of them when a `Study` is built. The text ``none`` is None where that
+    means no limit. An evaluator owns one allocation, got at the first `Study.optimize` and shared by all its studies;
+    `close`, ``with``, ``del`` and the end of the process give it back.
 
     Args:
         cmd: shell command without the hyperparameters' flags, which are appended as ``FLAG=VALUE``. Placeholders:
@@ -195,7 +218,7 @@ class Evaluator:
     run_path: str = field(default="run", converter=_path, validator=_text)
     metric: Any = field(factory=lambda: {"FoM": 1.0})
     checkpoint: str = field(default="", converter=_path, validator=_inside)
-    checkpoint_budget: int | str | None = field(default=None, validator=_size_or_none)
+    checkpoint_budget: int | str | None = field(default=None, converter=_or_none, validator=_size_or_none)
     nodes: int = field(default=0, validator=_whole)
     nodes_per_eval: int = field(default=0, validator=_whole)
     num_parallel_evals: int = field(default=0, validator=_whole)
@@ -215,12 +238,12 @@ class Evaluator:
     metric_parser: str = field(default="text", validator=_text)
     metric_rule: str = field(default="last", validator=_text)
     maximize: bool = field(default=False, validator=_truth)
-    eval_timeout: float | str | None = field(default=None, validator=_seconds_or_none)
-    memory_limit: int | str | None = field(default=None, validator=_size_or_none)
+    eval_timeout: float | str | None = field(default=None, converter=_or_none, validator=_time_limit)
+    memory_limit: int | str | None = field(default=None, converter=_or_none, validator=_memory_limit)
     grace: float | str = field(default=5.0, validator=_seconds)
     stop_wait: float | str = field(default=10.0, validator=_seconds)
     keep_output: str = field(default="failed", validator=_keeps)
-    max_output: int | str | None = field(default=None, validator=_size_or_none)
+    max_output: int | str | None = field(default=None, converter=_or_none, validator=_size_or_none)
     metric_options: dict[str, Any] = field(factory=dict, converter=_dict, validator=_mapping)
     manager_options: dict[str, Any] = field(factory=dict, converter=_dict, validator=_mapping)
     launcher_options: dict[str, Any] = field(factory=dict, converter=_dict, validator=_mapping)
@@ -326,22 +349,37 @@ class Evaluator:
         return {name: _recordable(value) for name, value in differing.items()}
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any], changed: Mapping[str, Any] | None = None) -> Evaluator:
+    def from_json(
+        cls,
+        data: Mapping[str, Any],
+        changed: Mapping[str, Any] | None = None,
+        *,
+        manager: str = "",
+        launcher: str = "",
+    ) -> Evaluator:
         """What `to_json` was made from.
 
         Args:
             data: what it gave.
             changed: arguments that are others now; of dicts with options only those that are given. With another
-                workload manager or launcher, what `data` says for the former one is forgotten.
+                workload manager or launcher, what `data` says for the former one is forgotten; with a manager of a
+                single node, also how many nodes there were.
+            manager: what ``auto`` stood for in `data`, if that is known.
+            launcher: likewise.
 
         Raises:
             ConfigurationError: a changed argument is wrong or unknown.
         """
-        arguments = dict(data)
-        for name, goes_with_it in (("workload_manager", _OF_MANAGER), ("launcher", _OF_LAUNCHER)):
-            if changed and name in changed and changed[name] != arguments.get(name, "auto"):
+        arguments, changed = dict(data), dict(changed or {})
+        for name, stood_for, goes_with_it in (
+            ("workload_manager", manager, _OF_MANAGER),
+            ("launcher", launcher, _OF_LAUNCHER),
+        ):
+            if changed.get(name, "auto") not in ("auto", _OLD_LAUNCHER, stood_for, arguments.get(name, "auto")):
                 arguments = {key: value for key, value in arguments.items() if key not in goes_with_it}
-        for name, value in (changed or {}).items():
+                if name == "workload_manager" and registry.get(WorkloadManager, changed[name]).max_nodes == 1:
+                    arguments = {key: value for key, value in arguments.items() if key not in _OF_NODES}
+        for name, value in changed.items():
             adds = name.endswith("_options") and isinstance(value, Mapping)
             arguments[name] = {**arguments.get(name, {}), **value} if adds else value
         with warnings.catch_warnings():

@@ -145,5 +145,9 @@ class StudyStopped(HpoError):
     """The study stopped because going on is pointless; everything so far is recorded."""
 
 
+class LeftoverWarning(UserWarning):
+    """Something of an earlier driver may still run where nobody answers."""
+
+
 class NoResultWarning(UserWarning):
     """A study stopped, and every trial of it failed."""

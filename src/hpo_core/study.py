@@ -13,13 +13,13 @@ import shutil
 import sys
 import warnings
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import attrs
 
 from hpo_core import registry
-from hpo_core._backend import Backend
 from hpo_core._blame import faults_of
 from hpo_core._checkpoints import Checkpoints
 from hpo_core._fingerprint import differences, fingerprint
@@ -31,11 +31,13 @@ from hpo_core._header import (
     read_header,
     refuse_another_search,
     refuse_changes,
+    refuse_other_files,
     strategy_class,
 )
 from hpo_core._ledger import Ledger, baseline
 from hpo_core._lock import Lock
 from hpo_core._observers import Observers
+from hpo_core._place import Place
 from hpo_core._plan import Planner, width
 from hpo_core._results import Results
 from hpo_core._summary import show_command
@@ -44,13 +46,14 @@ from hpo_core.allocation import Slot
 from hpo_core.budget import Budget, StopReason
 from hpo_core.command import missing_program
 from hpo_core.evaluator import Evaluator
-from hpo_core.exceptions import ConfigurationError, HpoError, JournalError, NoResultWarning
+from hpo_core.exceptions import ConfigurationError, HpoError, JournalError, LeftoverWarning, NoResultWarning
 from hpo_core.interfaces import Capability, Observer, Outlook, Strategy
 from hpo_core.journal import NAME as JOURNAL
 from hpo_core.journal import Journal, read
 from hpo_core.space import Params
 from hpo_core.trial import Failure, Pause, Proposal, Result, State, Trial, Value
 
+_NO_LIMIT = "none"
 _SNAPSHOT_ON_CLOSE = 10_000
 """Trials finished since the last snapshot that make one worth while at the end."""
 
@@ -180,11 +183,11 @@ class Study(Results):
         *,
         strategy: type[Strategy] | None = None,
         observers: Iterable[str | Observer] = (),
-        n_trials: int | None = None,
+        n_trials: int | Literal["none"] | None = None,
         timeout: float | str | None = None,
-        target: float | None = None,
-        patience: int | None = None,
-        max_failures: int | None = None,
+        target: float | Literal["none"] | None = None,
+        patience: int | Literal["none"] | None = None,
+        max_failures: int | Literal["none"] | None = None,
         force_lock: bool = False,
         allow_changes: bool = False,
     ) -> Study:
@@ -196,7 +199,8 @@ class Study(Results):
                 ``{"nodes": 8}``. Or one that replaces it, for what can't be recorded (objects in options).
             strategy: its class, where it is no installed plugin.
             observers: names of observer plugins, or `Observer` objects.
-            n_trials: a new budget of trials, counted from the first; None: as recorded, as for all that follow.
+            n_trials: a new budget of trials, counted from the first; None: as recorded, ``none``: no limit any more, as
+                for all that follow.
             timeout: a new total time, in minutes or as text such as ``2h``, counted from the first launch.
             target: a new figure of merit that is good enough.
             patience: a new number of trials without improvement.
@@ -209,6 +213,12 @@ class Study(Results):
             StudyLockedError: another driver works on it.
             ConfigurationError: an argument is wrong.
         """
+        if evaluator is not None and not isinstance(evaluator, (Evaluator, Mapping)):
+            raise ConfigurationError(
+                f"evaluator={evaluator!r} must be hpo.Evaluator, or a dict of arguments that have changed"
+            )
+        if isinstance(evaluator, Mapping) and timeout is None:
+            timeout = evaluator.get("timeout")
         study = cls.__new__(cls)
         study._open(
             Path(directory),
@@ -217,7 +227,7 @@ class Study(Results):
             observers,
             budget={
                 "n_trials": n_trials,
-                "timeout_s": None if timeout is None else seconds(timeout, "timeout") or None,
+                "timeout_s": timeout if timeout in (None, _NO_LIMIT) else seconds(timeout, "timeout") or None,
                 "target": target,
                 "patience": patience,
                 "max_failures": max_failures,
@@ -248,11 +258,21 @@ class Study(Results):
         if self.evaluator is None:
             raise ConfigurationError("this study has no evaluator: use ask and tell, or give it one")
         self._note_changes()
+        self._ledger.session()
         backend = self.evaluator.backend
         self._observers.study_started(self)
-        for sentence in (*backend.chosen, *self._ledger.notes, *self._note_evaluator()):
+        for sentence in (*backend.chosen, *self._ledger.notes):
             self._observers.notice(sentence)
-        loop = Loop(self._ledger, self.evaluator, backend, self.budget, self._observers, self._outlook, self.id)
+        loop = Loop(
+            self._ledger,
+            self.evaluator,
+            backend,
+            self.budget,
+            self._observers,
+            self._outlook,
+            self.id,
+            moved=partial(self._move, Place.of(self.evaluator)),
+        )
         try:
             self.stop_reason, self.stop_detail = loop.run()
         except HpoError as error:
@@ -284,41 +304,32 @@ class Study(Results):
         recorded = self._ledger.sources if self._ledger.sources is not None else self._header["sources"]
         now = fingerprint(self.evaluator.cmd, self.evaluator.src_path, self.evaluator.run_path)
         if self._check_changes and len(self._ledger.history.order):
-            found = [*changes(self._evaluator_before, self.evaluator), *differences(recorded, now)]
+            found = [*changes(self._ledger.places[-1]["evaluator"], self.evaluator), *differences(recorded, now)]
             refuse_changes(self.directory, found, elsewhere=self._moved_from)
         if now != recorded:
             self._ledger.note("sources", sources=now)
             self._ledger.sources = now
 
-    @property
-    def _evaluator_before(self) -> dict[str, Any] | None:
-        """The evaluator of the last session, as JSON values."""
-        return self._ledger.evaluator or self._header["evaluator"]
-
-    def _note_evaluator(self) -> list[str]:
-        """Record an evaluator that is another one now, and end what the former one left where this one doesn't look.
-
-        Returns:
-            sentences for people.
-        """
-        assert self.evaluator is not None  # noqa: S101 - for the type checker
-        before, now = self._evaluator_before, self.evaluator.to_json()
-        if now == before:
-            return []
-        said = [] if before is None else self._clean_former(Evaluator.from_json(before), self.evaluator.backend)
-        self._ledger.note("evaluator", evaluator=now)
-        self._ledger.evaluator = now
-        return said
-
-    def _clean_former(self, former: Evaluator, backend: Backend) -> list[str]:
-        try:
-            there = former.backend
-            if (there.manager.name, there.launcher.name) == (backend.manager.name, backend.launcher.name):
-                return []  # It does so itself, and may first take over what still runs.
-            ended = there.clean_all(self.id, former.grace_s)
-        except HpoError as error:
-            return [f"whether an earlier driver left something running could not be found out: {error}"]
-        return [f"ended what an earlier driver left: {one}" for one in ended]
+    def _move(self, now: Place) -> None:
+        """There are nodes: evaluations run there from now on. What may still run elsewhere is ended, or remembered."""
+        ledger = self._ledger
+        before, *unclean = (Place.from_json(record) for record in (ledger.places[-1], *ledger.unclean))
+        if now == before and not unclean:
+            return
+        left = []
+        for place in (before, *unclean):
+            if place is None or now.looks_where(place) or not len(ledger.history):
+                continue
+            self._observers.notice(f"looking for what an earlier driver may have left: {place}")
+            try:
+                for ended in place.clean(self.id):
+                    self._observers.notice(f"ended what an earlier driver left: {ended}")
+            except HpoError as error:
+                left.append(place)
+                text = f"an earlier driver may have left something running ({place}): {error}"
+                warnings.warn(f"{text}; hpo clean, and each later session, look again", LeftoverWarning, stacklevel=2)
+        if now != before or left != unclean:
+            ledger.move(now.to_json(), [place.to_json() for place in left])
 
     def _note_stop(self) -> None:
         try:
@@ -475,6 +486,9 @@ class Study(Results):
         """Go on with a study; `described`: the evaluator is what the whole study is to have, results or not."""
         header = read_header(directory)
         self._check_changes = not allow_changes
+        given_limits = {name: limit for name, limit in (budget or {}).items() if limit is not None}
+        new_limits = {name: None if limit == _NO_LIMIT else limit for name, limit in given_limits.items()}
+        check_budget(**{**header["budget"], **new_limits})
         params = Params.from_json(header["params"])
         given, changed = (evaluator, None) if isinstance(evaluator, Evaluator) else (None, evaluator)
         first = given or (None if header["evaluator"] is None else Evaluator.from_json(header["evaluator"]))
@@ -486,30 +500,33 @@ class Study(Results):
         try:
             journal = Journal(home, sync=header["sync"])
             self._replay(strategy)
-            if given is None and self._evaluator_before is not None:
-                given = Evaluator.from_json(self._evaluator_before, changed)
+            recorded = Place.from_json(self._ledger.places[-1])
+            if given is None:
+                given = _evaluator_now(recorded, changed)
             if given is not None:
                 refuse_another_search(directory, header, maximize=given.maximize)
             if given is not None and described and not allow_changes:
-                refuse_changes(directory, changes(self._evaluator_before, given))
+                refuse_changes(directory, changes(None if recorded is None else recorded.evaluator, given))
+            if given is not None and recorded is not None and len(self._ledger.history):
+                continues = Capability.CONTINUES in self._ledger.strategy.capabilities
+                refuse_other_files(directory, recorded.evaluator, given, continues=continues)
             self._equip(given, observers)
         except BaseException:
             lock.release()
             raise
         self._lock = lock
         self._ledger.journal = journal
-        new_limits = {name: limit for name, limit in (budget or {}).items() if limit is not None}
-        limits = check_budget(**{**(self._ledger.budget or header["budget"]), **new_limits})
+        limits = {**(self._ledger.budget or header["budget"]), **new_limits}
         self.budget = Budget(**limits)
         if journal.repaired:
             self._ledger.notes.append(journal.repaired)
         if self._ledger.baseline is None and header["evaluate_defaults"]:
             self._ledger.begin_with(baseline(params, header["seed"]))
-        before, self._ledger.cwd = self._ledger.cwd, os.getcwd()
-        if os.path.isdir(before) and not os.path.samefile(before, self._ledger.cwd):
+        before, now = self._ledger.cwd, os.getcwd()
+        if os.path.isdir(before) and not os.path.samefile(before, now):
             self._moved_from = before
-        self._ledger.note("resumed", budget=limits, cwd=self._ledger.cwd)
-        self._ledger.flush()
+        self._ledger.failed_in_a_row = 0
+        self._ledger.resume(budget=limits, cwd=now)
 
     def _replay(self, strategy: type[Strategy]) -> None:
         """Bring the ledger to where the journal is, by the snapshot if there is one that fits."""
@@ -557,18 +574,20 @@ class Study(Results):
             make_strategy(strategy, params, header, self._outlook),
             -1.0 if header["maximize"] else 1.0,
         )
-        self._ledger.cwd = header.get("cwd", "")
-        if evaluator is not None and not checkpoints and Capability.CONTINUES in self._ledger.strategy.capabilities:
-            raise ConfigurationError(
-                f"strategy '{strategy.name}' continues trials from their checkpoints: "
-                "set Evaluator(checkpoint='ckpt'), and have the command read and write below @checkpoint"
-            )
+        self._ledger.begin(header)
         self._ledger.n_trials = self.budget.n_trials
 
     def _equip(self, evaluator: Evaluator | None, observers: Iterable[str | Observer]) -> None:
         """What runs evaluations, and who hears of them."""
         self.evaluator = evaluator
         self._outlook.slots = _slots(evaluator)
+        self._outlook.checkpoints = evaluator is not None and bool(evaluator.checkpoint)
+        strategy = self._ledger.strategy
+        if evaluator is not None and not evaluator.checkpoint and Capability.CONTINUES in strategy.capabilities:
+            raise ConfigurationError(
+                f"strategy '{strategy.name}' continues trials from their checkpoints: "
+                "set Evaluator(checkpoint='ckpt'), and have the command read and write below @checkpoint"
+            )
         if evaluator is not None:
             _ = evaluator.backend
         self._observers = Observers(_listening(observers, verbose=evaluator is not None and evaluator.verbose))
@@ -585,6 +604,17 @@ class Study(Results):
             raise ConfigurationError(
                 f"the command '{self.evaluator.cmd}' cannot run: there is no program '{missing}' {where}"
             )
+
+
+def _evaluator_now(recorded: Place | None, changed: Mapping[str, Any] | None) -> Evaluator | None:
+    """The evaluator of the last session, with what has changed."""
+    if recorded is not None:
+        return recorded.changed(changed or {})
+    if not changed:
+        return None
+    if "cmd" not in changed:
+        raise ConfigurationError("this study has no evaluator, so that nothing of one can change: give its cmd, too")
+    return Evaluator(**changed)
 
 
 def _slots(evaluator: Evaluator | None) -> int:

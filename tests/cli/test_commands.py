@@ -356,3 +356,40 @@ def test_the_help_of_run_names_every_option(hpo):
     for option in ("--param", "--trials", "--set", "--eval-timeout", "--dry-run", "--workload-manager", "--maximize"):
         assert option in text
     assert text.index("Search space:") < text.index("Search:") < text.index("Evaluations:") < text.index("Other:")
+
+
+def test_a_limit_that_was_reached_is_lifted_by_the_command_that_is_named(hpo, train):
+    words = ("run", "-q", "-d", "s", "--trials", "50", "--target", "100", "--patience", "9", "--seed", "1")
+    outcome = hpo(*words, "--param", "--lr=1:2", "--", *train.split())
+    assert "the target was reached" in outcome.out
+    assert "More trials: hpo resume s --target none\n" in outcome.out
+    assert "go on with: hpo resume s --target none" in hpo("status", "s").out
+    outcome = hpo("resume", "-q", "s", "--target", "none")
+    assert "no improvement for the stated number of trials" in outcome.out
+    assert "More trials: hpo resume s --patience none\n" in outcome.out
+    outcome = hpo("resume", "-q", "s", "--patience", "none")
+    assert "Trials: 50 done" in outcome.out
+    assert "More trials: hpo resume s --trials 100" in outcome.out
+    wrong = hpo("resume", "-q", "s", "--target", "low")
+    assert wrong.status == 2
+    assert "'low' is not a valid float" in wrong.err
+
+
+def test_a_time_limit_is_taken_away(hpo, train):
+    words = ("run", "-q", "-d", "s", "--trials", "1", "--eval-timeout", "0.05", "--param", "--wait=0.5,9")
+    assert "1 time limit" in hpo(*words, "--", *train.split()).out
+    zero = hpo("resume", "-q", "s", "--trials", "2", "--eval-timeout", "0")
+    assert "--eval-timeout: eval_timeout='0' would end every evaluation at once" in zero.err
+    assert "2 of 2 done" not in hpo("status", "s").out
+    assert "1 done" in hpo("resume", "-q", "s", "--trials", "2", "--eval-timeout", "none", "--stop-wait", "0").out
+
+
+def test_after_failures_in_a_row_a_new_session_counts_anew(hpo, folder, train):
+    words = ("run", "-q", "-d", "s", "--trials", "9", "--max-failures", "2", "--param", "--lr=0.0:2.0", "--seed", "1")
+    good = (folder / "train.py").read_text()
+    (folder / "train.py").write_text("raise SystemExit(3)\n")
+    outcome = hpo(*words, "--", *train.split())
+    assert "too many failures in a row" in outcome.out
+    assert "Once that is mended: hpo resume s\n" in outcome.out
+    (folder / "train.py").write_text(good)
+    assert "7 done, 2 failed" in hpo("resume", "-q", "s", "--allow-changes").out

@@ -207,6 +207,15 @@ def test_a_budget_that_does_not_do_stops_the_study_and_loses_nothing(make: Make,
         assert foms(again) == [-1, -2, -3, -4, -5]
 
 
+@pytest.mark.parametrize(("checkpoint", "said"), [("other", "now 'other'"), ("", "now ''"), ("/tmp/c", "now '/tmp/c'")])
+def test_checkpoints_stay_where_they_are(make: Make, program: Callable[[str], str], checkpoint: str, said: str) -> None:
+    study = make(program(COUNTS), study={"n_trials": 2})
+    study.optimize()
+    study.close()
+    with pytest.raises(hpo.StudyChangedError, match=rf"checkpoint: recorded 'ckpt', {said}"):
+        hpo.Study.load(study.directory, {"checkpoint": checkpoint}, allow_changes=True)
+
+
 def test_a_checkpoint_that_somebody_removed_is_named(make: Make, program: Callable[[str], str]) -> None:
     study = make(program(COUNTS), study={"n_trials": 2})
     study.optimize()

@@ -1,16 +1,23 @@
 """A study goes on somewhere else, or with other settings of its evaluator."""
 
+import re
 import subprocess
 import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import hpo_core as hpo
 from hpo_core import _processes
+from hpo_core._place import Place
+from hpo_core._view import StudyView
+from hpo_core.allocation import AllocationRequest
 from hpo_core.builtin.local import LocalManager
+from hpo_core.events import EventLoop
+from hpo_core.exceptions import LeftoverWarning
 from hpo_core.journal import read
 from hpo_core.testing.plugins import registered
 
@@ -26,6 +33,15 @@ class Cleaning(LocalManager):
     def clean(self, study_id: str) -> list[str]:
         self.cleaned.append(study_id)
         return ["an allocation"]
+
+
+class Full(LocalManager):
+    """A manager that has no nodes."""
+
+    name = "full"
+
+    def acquire(self, request: AllocationRequest, events: EventLoop) -> None:
+        raise hpo.AllocationError("no nodes today")
 
 
 class Heard(hpo.Observer):
@@ -52,6 +68,11 @@ def evaluators(directory: Path) -> list[dict[str, object]]:
     """What is recorded of them, after the first."""
     records = (line.record for line in read(directory))
     return [record["evaluator"] for record in records if record["record"] == "evaluator"]
+
+
+def hpo_clean(directory: Path) -> subprocess.CompletedProcess[str]:
+    words = [sys.executable, "-m", "hpo_core", "clean", str(directory)]
+    return subprocess.run(words, capture_output=True, text=True, timeout=60)
 
 
 @pytest.fixture
@@ -144,6 +165,104 @@ def test_what_was_meant_for_the_former_manager_is_forgotten() -> None:
     assert pilot.to_json() == {"cmd": "c", "launcher": "pilot", "alloc_args": "-A x"}
 
 
+def test_auto_is_what_it_stood_for() -> None:
+    recorded = {"cmd": "c", "alloc_args": "-A x", "nodes": 4}
+    for name in ("slurm", "auto"):
+        same = hpo.Evaluator.from_json(recorded, {"workload_manager": name}, manager="slurm")
+        assert (same.alloc_args, same.nodes) == ("-A x", 4)
+    other = hpo.Evaluator.from_json(recorded, {"workload_manager": "simulated"}, manager="slurm")
+    assert (other.alloc_args, other.nodes) == ("", 4)
+    here = hpo.Evaluator.from_json(recorded, {"workload_manager": "local"}, manager="slurm")
+    assert (here.alloc_args, here.nodes) == ("", 0)
+
+
+def test_what_auto_stood_for_is_recorded(tmp_path: Path, value: str) -> None:
+    begun(tmp_path / "s", value, workload_manager="auto")
+    assert StudyView(tmp_path / "s").places == [Place({"cmd": value}, "local", "local")]
+
+
+def test_where_there_are_no_nodes_nothing_is_changed(tmp_path: Path, value: str) -> None:
+    """Neither what is recorded, nor what still runs in the former place."""
+    with registered(Cleaning, Full):
+        begun(tmp_path / "s", value, workload_manager="cleaning")
+        Cleaning.cleaned.clear()
+        changed = {"workload_manager": "full"}
+        with (
+            hpo.Study.load(tmp_path / "s", changed, n_trials=3) as study,
+            pytest.raises(hpo.AllocationError, match="no nodes today"),
+        ):
+            study.optimize()
+        assert Cleaning.cleaned == []
+        with hpo.Study.load(tmp_path / "s", n_trials=3) as study:
+            assert study.evaluator is not None
+            assert study.evaluator.workload_manager == "cleaning"
+            study.optimize()
+
+
+def test_a_refused_change_leaves_no_trace(tmp_path: Path, value: str) -> None:
+    begun(tmp_path / "s", value)
+    before = (tmp_path / "s/journal.jsonl").read_bytes()
+    with hpo.Study.load(tmp_path / "s", {"cmd": "true"}, n_trials=9) as study, pytest.raises(hpo.StudyChangedError):
+        study.optimize()
+    assert (tmp_path / "s/journal.jsonl").read_bytes() == before
+
+
+@pytest.mark.parametrize("wrong", ["x", 3, ["nodes"]])
+def test_what_is_no_evaluator_is_refused(tmp_path: Path, value: str, wrong: Any) -> None:
+    begun(tmp_path / "s", value)
+    with pytest.raises(hpo.ConfigurationError, match=r"must be hpo\.Evaluator, or a dict"):
+        hpo.Study.load(tmp_path / "s", wrong)
+
+
+def test_a_study_of_ask_and_tell_gets_an_evaluator(tmp_path: Path, value: str) -> None:
+    with hpo.Study(hpo.Params([["--x", 0.5, (0.0, 1.0)]]), n_trials=2, directory=tmp_path / "s") as study:
+        study.tell(study.ask(), 0.5)
+    with pytest.raises(hpo.ConfigurationError, match="no evaluator, so that nothing of one can change"):
+        hpo.Study.load(tmp_path / "s", {"num_parallel_evals": 2})
+    changed = {"cmd": value, "workload_manager": "local"}
+    with hpo.Study.load(tmp_path / "s", changed, allow_changes=True) as study:
+        study.optimize()
+    with hpo.Study.load(tmp_path / "s", n_trials=3) as study:
+        study.optimize()
+        assert len(study.trials) == 3
+
+
+def test_the_total_time_may_be_changed_so_too(tmp_path: Path, value: str) -> None:
+    begun(tmp_path / "s", value)
+    with hpo.Study.load(tmp_path / "s", {"timeout": "2h"}) as study:
+        assert study.budget.timeout_s == 7200
+
+
+def test_what_cannot_be_recorded_is_refused(tmp_path: Path, value: str) -> None:
+    with pytest.raises(hpo.ConfigurationError, match="inf among the options can't be recorded"):
+        hpo.Evaluator(value, manager_options={"poll": float("inf")}).to_json()
+
+
+def test_each_trial_shows_the_command_that_it_ran(tmp_path: Path, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path / "first")
+    begun(tmp_path / "s", f"{value} --first")
+    monkeypatch.chdir(tmp_path / "second")
+    with hpo.Study.load(tmp_path / "s", {"cmd": f"{value} --second"}, n_trials=3, allow_changes=True) as study:
+        study.optimize()
+        commands = [study.command(number).split()[-2] for number in (1, 2, 3)]
+    assert commands == ["--first", "--first", "--second"]
+    view = StudyView(tmp_path / "s")
+    assert [view.exact_command(number).split()[-2] for number in (1, 2, 3)] == commands
+    places = [re.search(r"^cd (\S+)", view.script(number), re.MULTILINE) for number in (1, 2, 3)]
+    assert [place and place[1] for place in places] == [str(tmp_path / name) for name in ("first", "first", "second")]
+
+
+def test_workspaces_stay_where_they_are(tmp_path: Path, program: Program) -> None:
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src/run.sh").write_text("echo FoM: 1")
+    begun(tmp_path / "s", "sh run.sh", src_path=tmp_path / "src", run_path=tmp_path / "run")
+    for allow_changes in (False, True):
+        with pytest.raises(hpo.StudyChangedError, match=r"run_path: recorded '.*/run', now 'other'.* it stays"):
+            hpo.Study.load(tmp_path / "s", {"run_path": "other"}, allow_changes=allow_changes)
+
+
 def test_on_another_manager_what_was_left_on_the_former_one_is_ended(tmp_path: Path, value: str) -> None:
     heard = Heard()
     with registered(Cleaning):
@@ -160,11 +279,20 @@ def test_a_former_manager_that_is_not_there_any_more_is_told_of(tmp_path: Path, 
     with registered(Cleaning):
         begun(tmp_path / "s", value, workload_manager="cleaning")
     with hpo.Study.load(tmp_path / "s", {"workload_manager": "local"}, n_trials=3, observers=[heard]) as study:
-        study.optimize()
+        with pytest.warns(LeftoverWarning, match="may have left something running .*'cleaning'.* look again"):
+            study.optimize()
         assert len(study.trials) == 3
-    assert any("could not be found out" in text and "'cleaning'" in text for text in heard.notices)
-    with hpo.Study.load(tmp_path / "s", n_trials=4) as study:  # It is not asked for again.
-        study.optimize()
+    outcome = hpo_clean(tmp_path / "s")
+    assert outcome.returncode == 1
+    assert "no workload manager is called 'cleaning'" in outcome.stderr
+    assert "nothing was left" not in outcome.stdout
+    Cleaning.cleaned.clear()
+    with registered(Cleaning):  # Once it answers, that is over.
+        for n_trials in (4, 5):
+            with hpo.Study.load(tmp_path / "s", n_trials=n_trials) as study:
+                study.optimize()
+    assert Cleaning.cleaned == [study.id]
+    assert hpo_clean(tmp_path / "s").stdout == "nothing was left running\n"
 
 
 def test_clean_looks_where_the_last_session_ran(program: Program, tmp_path: Path) -> None:
@@ -179,9 +307,7 @@ def test_clean_looks_where_the_last_session_ran(program: Program, tmp_path: Path
         assert driver.poll() is None
     driver.kill()
     driver.wait()
-    done = subprocess.run(
-        [sys.executable, "-m", "hpo_core", "clean", str(tmp_path / "s")], capture_output=True, text=True, timeout=60
-    )
+    done = hpo_clean(tmp_path / "s")
     assert done.returncode == 0, done.stderr
     assert not _processes.find("HPO_STUDY", study.id)
 

@@ -160,7 +160,7 @@ def test_from_another_directory_the_right_one_is_named(
         study.optimize()
     assert "allow" not in str(caught.value)
     monkeypatch.chdir(tmp_path / "first")
-    with hpo.Study.load(tmp_path / "s") as study:
+    with hpo.Study.load(tmp_path / "s", n_trials=2) as study:
         study.optimize()
         assert len(study.trials) == 2
 

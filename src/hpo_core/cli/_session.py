@@ -7,13 +7,20 @@ from collections.abc import Sequence
 
 import click
 
-from hpo_core._summary import best_sentence, counts_sentence, resume_command, show_command, with_command
+from hpo_core._summary import best_sentence, counts_sentence, show_command, with_command
 from hpo_core.budget import StopReason
 from hpo_core.exceptions import ConfigurationError, HpoError, SpaceError
 from hpo_core.interfaces import Observer
 from hpo_core.study import Study
 from hpo_core.trial import State
 
+_GOING_ON = {
+    StopReason.INTERRUPTED: "Go on",
+    StopReason.ALLOCATION: "Go on",
+    **dict.fromkeys(
+        (StopReason.TRIALS, StopReason.TIMEOUT, StopReason.TARGET, StopReason.NO_IMPROVEMENT), "More trials"
+    ),
+}
 INTERRUPTED = 130
 FAULT = 1
 
@@ -80,7 +87,7 @@ def report(study: Study) -> list[str]:
         lines += _nothing_found(study)
     lines.append(f"Trials: {counts_sentence(study.trials.counts(), study.trials.failures())}; {study.stop_detail}.")
     lines.append(f"Everything is in {directory}: hpo show {directory} TRIAL, hpo export {directory} --format csv")
-    lines += _how_to_go_on(study, directory)
+    lines += _how_to_go_on(study)
     return lines
 
 
@@ -92,10 +99,8 @@ def _nothing_found(study: Study) -> list[str]:
     return [f"No trial has a result. Trial {failed.number}: {failed.result.message} (look at it: {look})"]
 
 
-def _how_to_go_on(study: Study, directory: str) -> list[str]:
-    reason, total = study.stop_reason, study.budget.n_trials
-    if reason is StopReason.TRIALS and total:
-        return [f"More trials: hpo resume {directory} --trials {2 * max(total, len(study.trials))}"]
-    if reason in (None, StopReason.INTERRUPTED, StopReason.ALLOCATION):
-        return [f"{'Once that is mended' if reason is None else 'Go on'}: {resume_command(study.directory)}"]
-    return []
+def _how_to_go_on(study: Study) -> list[str]:
+    if study.stop_reason is StopReason.EXHAUSTED:
+        return []
+    when = _GOING_ON.get(study.stop_reason) if study.stop_reason else None
+    return [f"{when or 'Once that is mended'}: {study.way_on()}"]

@@ -16,7 +16,7 @@ def command(directory: str) -> int:
     """
     from hpo_core import _processes
     from hpo_core._view import StudyView
-    from hpo_core.exceptions import ConfigurationError, StudyLockedError
+    from hpo_core.exceptions import ConfigurationError, HpoError, StudyLockedError
 
     view = StudyView(directory)
     driver = view.driver
@@ -24,14 +24,23 @@ def command(directory: str) -> int:
         raise StudyLockedError(
             f"{directory} is in use by {driver}: end that driver instead (Ctrl-C there, or TERM)", owner=driver
         )
-    if view.evaluator is None:
+    if not view.places:
         raise ConfigurationError(f"{directory} has no evaluator: hpo started nothing for it")
-    backend = view.evaluator.backend
-    ended = backend.clean_all(view.id, view.evaluator.grace_s)
-    for what in ended:
-        click.echo(f"ended {what}")
-    if not ended and not (backend.is_remote or _processes.can_find()):
-        raise ConfigurationError("this system does not show which processes belong to a study: look with ps, and kill")
-    if not ended:
+    found = unknown = False
+    for place in view.places:
+        try:
+            ended = place.clean(view.id)
+        except HpoError as error:
+            unknown = True
+            click.echo(f"hpo: {place}: {error}", err=True)
+            continue
+        found = found or bool(ended)
+        for what in ended:
+            click.echo(f"ended {what}")
+        if not ended and place.launcher == "local" and not _processes.can_find():
+            raise ConfigurationError(
+                "this system does not show which processes belong to a study: look with ps, and kill"
+            )
+    if not found and not unknown:
         click.echo("nothing was left running")
-    return 0
+    return int(unknown)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -25,11 +25,17 @@ _OPTIONS = [
 
 @click.command(cls=_arguments.Sectioned, params=list(_OPTIONS))
 @_arguments.directory
-@click.option("--trials", "--n-trials", "n_trials", type=click.INT, help="Trials in all, counted from the first.")
+@click.option(
+    "--trials",
+    "--n-trials",
+    "n_trials",
+    type=_arguments.OrNone(click.INT),
+    help="Trials in all, counted from the first.",
+)
 @click.option("--timeout", metavar="TIME", help="Total time in minutes, or such as 2h, counted from the first launch.")
-@click.option("--target", type=click.FLOAT, help="Stop when the figure of merit is this good.")
-@click.option("--patience", type=click.INT, help="Stop after this many trials without improvement.")
-@click.option("--max-failures", type=click.INT, help="Stop after this many failed trials in a row.")
+@click.option("--target", type=_arguments.OrNone(click.FLOAT), help="Stop when the figure of merit is this good.")
+@click.option("--patience", type=_arguments.OrNone(click.INT), help="Stop after this many trials without improvement.")
+@click.option("--max-failures", type=_arguments.OrNone(click.INT), help="Stop after this many failed trials in a row.")
 @click.option("--allow-changes", is_flag=True, help="Go on even if the command or its sources changed.")
 @click.option("--force-lock", is_flag=True, help="Take it from another driver that is surely gone.")
 @_arguments.settings("Any argument of the evaluator, VALUE as in TOML: manager_options.poll=1.")
@@ -38,11 +44,11 @@ def command(
     directory: str,
     quiet: bool,
     settings: tuple[str, ...],
-    n_trials: int | None,
+    n_trials: int | Literal["none"] | None,
     timeout: str | None,
-    target: float | None,
-    patience: int | None,
-    max_failures: int | None,
+    target: float | Literal["none"] | None,
+    patience: int | Literal["none"] | None,
+    max_failures: int | Literal["none"] | None,
     allow_changes: bool,
     force_lock: bool,
     **changed: Any,
@@ -50,7 +56,7 @@ def command(
     """Go on with a study.
 
     What was recorded stays; trials that had no result run again. Evaluations run as in the last session, but for what
-    options say. Exit status as for hpo run.
+    options say; "none" takes a limit away. Exit status as for hpo run.
     """
     from hpo_core.cli._build import blaming
     from hpo_core.cli._session import displays, finish

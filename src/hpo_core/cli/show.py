@@ -90,13 +90,12 @@ def _ending(finished: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 def _places(view: StudyView, number: int, attempts: int, *, driven: bool) -> Iterator[tuple[str, str]]:
     """Where the files of each attempt are, as far as they are there."""
-    from hpo_core._plan import Planner
     from hpo_core._workspace import find
 
-    if view.evaluator is None:
+    planner = view.planner(number)
+    if planner is None:
         return
     trial = view.trials[number - 1].trial
-    planner = Planner(view.evaluator, view.directory, view.id, cwd=view.cwd)
     found = []
     for attempt in range(1, attempts + 1):
         evaluation, kept = planner(trial, attempt, ())

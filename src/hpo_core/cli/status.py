@@ -52,27 +52,12 @@ def _sentence(view: StudyView) -> str:
 
 
 def _who(view: StudyView, driver: str | None) -> str:
-    from hpo_core._summary import resume_command
-
     if driver is not None:
         return f"{driver} works on it"
     if view.evaluator is None:
         return "nobody works on it, go on with Study.load, ask and tell"
     why = f"stopped: {view.stop_detail}" if view.stop_detail else "its driver is gone"
-    return f"{why}; nobody works on it, go on with: {resume_command(view.directory)}{_more(view)}"
-
-
-def _more(view: StudyView) -> str:
-    """What `hpo resume` needs where the budget is spent."""
-    from hpo_core._words import duration
-
-    total, time_s = view.budget.n_trials, view.budget.timeout_s
-    more = ""
-    if total and len(view.trials) >= total and not view.trials.open_numbers():
-        more += f" --trials {2 * total}"
-    if time_s is not None and view.time_s(driven=False) >= time_s:
-        more += f" --timeout {duration(2 * time_s).replace(' ', '')}"
-    return more
+    return f"{why}; nobody works on it, go on with: {view.way_on()}"
 
 
 def _facts(view: StudyView) -> dict[str, Any]:

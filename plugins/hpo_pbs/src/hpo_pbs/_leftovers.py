@@ -60,6 +60,10 @@ def clean(client: Client, study_id: str, shared: Path) -> tuple[str, ...]:
     Raises:
         AllocationError: PBS did not answer within a minute, or a job does not end; trying again may help.
     """
+    if shutil.which("qselect") is None:
+        raise AllocationError(
+            "there is no qselect on PATH, so that nobody knows what an earlier driver of this study left in PBS"
+        )
     name = f"hpo-{study_id}"
     answer = client.named(name)
 

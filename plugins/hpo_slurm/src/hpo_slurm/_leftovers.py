@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Callable, Collection
 
@@ -53,8 +54,11 @@ def clean(client: Client, study_id: str) -> tuple[str, ...]:
         what that was, for people.
 
     Raises:
-        AllocationError: Slurm did not answer within a minute, or something does not end; trying again may help.
+        AllocationError: Slurm did not answer within a minute, or something does not end; trying again may help. Or
+            this machine has no Slurm.
     """
+    if not _is_here():
+        raise AllocationError(_NOT_HERE)
     name, ours = f"hpo-{study_id}", os.environ.get("SLURM_JOB_ID", "")
     found: dict[str, str] = {}
     left: dict[str, str] | None = None
@@ -93,8 +97,11 @@ def clean_steps(client: Client, study_id: str, grace_s: float) -> tuple[str, ...
         what that was, for people.
 
     Raises:
-        LaunchError: Slurm did not answer within a minute, or something does not end; trying again may help.
+        LaunchError: Slurm did not answer within a minute, or something does not end; trying again may help. Or this
+            machine has no Slurm.
     """
+    if not _is_here():
+        raise LaunchError(_NOT_HERE)
     found: dict[str, str] = {}
     told_s: float | None = None
     answered = False
@@ -120,6 +127,13 @@ def clean_steps(client: Client, study_id: str, grace_s: float) -> tuple[str, ...
         if answered
         else "Slurm's controller does not answer, so that nobody knows what an earlier driver of this study left"
     )
+
+
+_NOT_HERE = "there is no squeue on PATH, so that nobody knows what an earlier driver of this study left in Slurm"
+
+
+def _is_here() -> bool:
+    return shutil.which("squeue") is not None
 
 
 def _counts_ending() -> Callable[[str], bool]:

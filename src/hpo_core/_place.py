@@ -1,0 +1,72 @@
+"""Where evaluations run, as the journal keeps it: an evaluator, and what its names stood for then and there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import frozen
+
+from hpo_core.evaluator import Evaluator
+
+
+@frozen
+class Place:
+    """What ran the evaluations of one session, or of several.
+
+    Attributes:
+        evaluator: its arguments as JSON values.
+        manager: name of the workload manager; empty where it was not recorded.
+        launcher: name of the launcher, likewise.
+    """
+
+    evaluator: Mapping[str, Any]
+    manager: str = ""
+    launcher: str = ""
+
+    @classmethod
+    def of(cls, evaluator: Evaluator) -> Place:
+        """Where an evaluator runs evaluations.
+
+        Raises:
+            PluginError: a name is not known, or its plugin cannot be used.
+        """
+        backend = evaluator.backend
+        return cls(evaluator.to_json(), backend.manager.name, backend.launcher.name)
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Place | None:
+        """What `to_json` was made from, or a study's header; None where nothing was to be run."""
+        if record["evaluator"] is None:
+            return None
+        return cls(record["evaluator"], record.get("manager", ""), record.get("launcher", ""))
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {"evaluator": dict(self.evaluator), "manager": self.manager, "launcher": self.launcher}
+
+    def changed(self, arguments: Mapping[str, Any]) -> Evaluator:
+        """The evaluator with some arguments replaced; see `Evaluator.from_json`."""
+        return Evaluator.from_json(self.evaluator, arguments, manager=self.manager, launcher=self.launcher)
+
+    def looks_where(self, other: Place) -> bool:
+        """Whether what is left in the other place is found and ended from this one."""
+        return (self.manager, self.launcher) == (other.manager, other.launcher)
+
+    def clean(self, study_id: str) -> tuple[str, ...]:
+        """End what a killed driver of a study left here.
+
+        Returns:
+            what that was, for people.
+
+        Raises:
+            HpoError: it can't be found out, or does not end.
+        """
+        names = {"workload_manager": self.manager, "launcher": self.launcher}
+        evaluator = Evaluator.from_json({**self.evaluator, **{key: name for key, name in names.items() if name}})
+        return evaluator.backend.clean_all(study_id, evaluator.grace_s)
+
+    def __str__(self) -> str:
+        manager = self.manager or self.evaluator.get("workload_manager", "auto")
+        launcher = self.launcher or self.evaluator.get("launcher", "auto")
+        return f"workload manager '{manager}', launcher '{launcher}'"
