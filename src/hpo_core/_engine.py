@@ -487,6 +487,8 @@ def reason(error: OSError) -> str:
     """Why something could not be started, for people."""
     if error.errno == errno.E2BIG:
         return "the command line and the environment are too long for this system"
+    if error.errno == errno.ENOENT and isinstance(error.filename, str) and os.path.isfile(error.filename):
+        return f"{error.filename} is there, but not the interpreter that its first line names"
     return f"{error.strerror}" + (f": {error.filename}" if isinstance(error.filename, str) else "")
 
 

@@ -67,9 +67,17 @@ class Planner:
         self._memory_limit_bytes = evaluator.memory_limit_bytes
 
     def __call__(
-        self, trial: Trial, attempt: int, slots: tuple[Slot, ...], nodes: int | None = None
+        self, trial: Trial, attempt: int, slots: tuple[Slot, ...], nodes: int | None = None, *, again: bool = False
     ) -> tuple[Evaluation, Kept]:
-        """The attempt on these slots; `nodes` where it is known already how many it takes."""
+        """The attempt on these slots.
+
+        Args:
+            trial: what is evaluated.
+            attempt: from 1.
+            slots: where.
+            nodes: how many it takes, where that is known already.
+            again: it ran before and leaves its checkpoint as that is: it uses another, called so and ``.again``.
+        """
         evaluator = self._evaluator
         nodes = width(evaluator, trial) if nodes is None else nodes
         name = attempt_name(trial.tag, attempt)
@@ -92,7 +100,8 @@ class Planner:
         if trial.fidelity is not None:
             environment["HPO_FIDELITY"] = f"{trial.fidelity:g}"
         if evaluator.checkpoint:
-            environment["HPO_CHECKPOINT"] = checkpoint_of(evaluator, self._directory, self._study_id, name, self._cwd)
+            own = checkpoint_of(evaluator, self._directory, self._study_id, name, self._cwd)
+            environment["HPO_CHECKPOINT"] = f"{own}.again" if again else own
         arguments = trial.arguments
         if evaluator.flag:
             arguments = " ".join([arguments, *_facts_as_flags(evaluator, trial, nodes)])

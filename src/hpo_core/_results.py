@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+import os
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hpo_core._checkpoints import Checkpoints
 from hpo_core._history import History
 from hpo_core._plan import Planner, width
 from hpo_core._record import Record
@@ -112,7 +115,26 @@ class Results:
         evaluator = self._evaluator_of(number)
         if evaluator is None:
             raise ConfigurationError("this study has no evaluator: there is nothing to run")
-        return script_of(self._last_attempt(number, evaluator))
+        if not evaluator.checkpoint:
+            return script_of(self._last_attempt(number, evaluator))
+        evaluation = self._last_attempt(number, evaluator, again=True)
+        return script_of(evaluation, self._begin_again(number, evaluator, evaluation.environment["HPO_CHECKPOINT"]))
+
+    def _begin_again(self, number: int, evaluator: Evaluator, place: str) -> list[str]:
+        """Lines of shell: the checkpoint from which a trial began stands in a place of its own."""
+        fresh, parent = shlex.quote(place), self._ledger.trial(number).parent
+        lines = ["# The trial's own checkpoint stays as it is.", f"rm -rf -- {fresh}"]
+        if parent is None:
+            return [*lines, f"mkdir -p -- {fresh} || exit 126"]
+        record = self.trials[parent - 1]
+        attempt = 1 if record.result is None else record.result.attempts
+        source = shlex.quote(str(Checkpoints(evaluator, self._ledger, self.id).path(record.trial, attempt)))
+        gone = f"echo 'the checkpoint of trial {parent}, from which trial {number} went on, is gone' >&2; exit 126"
+        return [
+            *lines,
+            f"[ -d {source} ] || {{ {gone}; }}",
+            f"mkdir -p -- {shlex.quote(os.path.dirname(place))} && cp -Rp -- {source} {fresh} || exit 126",
+        ]
 
     def planner(self, number: int) -> Planner | None:
         """What says how a trial ran, and where its files are; None where nothing was to be run."""
@@ -129,13 +151,14 @@ class Results:
             return self.evaluator
         return Evaluator.from_json(recorded)
 
-    def _last_attempt(self, number: int, evaluator: Evaluator) -> Evaluation:
+    def _last_attempt(self, number: int, evaluator: Evaluator, *, again: bool = False) -> Evaluation:
         record = self.trials[number - 1]
         result = record.result
         nodes = width(evaluator, record.trial)
         names = result.nodes if result is not None and result.nodes else [f"NODE{i}" for i in range(1, nodes + 1)]
         attempt = len(self._ledger.attempts.get(number, ())) + 1 if result is None else result.attempts
-        return self._planner(number, evaluator)(record.trial, attempt, tuple(map(Slot, names)), nodes)[0]
+        slots = tuple(map(Slot, names))
+        return self._planner(number, evaluator)(record.trial, attempt, slots, nodes, again=again)[0]
 
     def way_on(self) -> str:
         """The command that goes on, with a greater budget where that is spent."""

@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from hpo_core._fingerprint import is_ours
@@ -95,12 +96,17 @@ def write_script(path: str, evaluation: Evaluation) -> None:
         file.write(script(evaluation))
 
 
-def script(evaluation: Evaluation) -> str:
-    """A script that does again what was run: directory, environment difference, command."""
+def script(evaluation: Evaluation, before: Sequence[str] = ()) -> str:
+    """A script that does again what was run: directory, environment difference, command.
+
+    Args:
+        evaluation: what was run.
+        before: lines that come before the command.
+    """
     environment = evaluation.environment
     lines = ["#!/bin/sh", f"cd {shlex.quote(evaluation.directory or environment['HPO_DIRECTORY'])} || exit 126"]
     lines += [f"export {name}={shlex.quote(masked(name, text))}" for name, text in environment.items()]
-    return "\n".join([*lines, evaluation.command, ""])
+    return "\n".join([*lines, *before, evaluation.command, ""])
 
 
 def masked(name: str, text: str) -> str:

@@ -179,7 +179,7 @@ def _quoted(text: str, quote: str) -> str:
 
 
 def missing_program(command: str, path: str | None, directory: str) -> str | None:
-    """The first word of a plain command, if no such program can be found; None where that can't be told.
+    """Why the first word of a plain command is no program that can run; None where it is, or that can't be told.
 
     Args:
         command: the user's shell command.
@@ -189,5 +189,12 @@ def missing_program(command: str, path: str | None, directory: str) -> str | Non
     words = _words(_fill(command, {"python": sys.executable}))
     if words is None:
         return None
-    program = os.path.join(directory, words[0]) if "/" in words[0] else words[0]
-    return None if shutil.which(program, path=path) else words[0]
+    name, has_place = words[0], "/" in words[0]
+    program = os.path.join(directory, name) if has_place else name
+    if shutil.which(program, path=path):
+        return None
+    if has_place and os.path.isdir(program):
+        return f"'{name}' is a directory"
+    if has_place and os.path.exists(program):
+        return f"'{name}' is not executable: chmod +x {shlex.quote(name)}, or name its interpreter in front of it"
+    return f"there is no program '{name}' {f'in {directory}' if has_place else 'on PATH'}"

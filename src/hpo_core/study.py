@@ -600,10 +600,7 @@ class Study(Results):
             raise ConfigurationError(f"src_path={directory!r} is no directory")
         missing = missing_program(self.evaluator.cmd, None, directory)
         if missing is not None:
-            where = f"in {directory}" if "/" in missing else "on PATH"
-            raise ConfigurationError(
-                f"the command '{self.evaluator.cmd}' cannot run: there is no program '{missing}' {where}"
-            )
+            raise ConfigurationError(f"the command '{self.evaluator.cmd}' cannot run: {missing}")
 
 
 def _evaluator_now(recorded: Place | None, changed: Mapping[str, Any] | None) -> Evaluator | None:
@@ -656,12 +653,14 @@ def _make_directory(directory: str | os.PathLike[str] | None) -> Path:
     """Make the study's directory, readable by its owner alone."""
     if directory is not None:
         path = Path(directory)
-        path.parent.mkdir(parents=True, exist_ok=True)
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             path.mkdir(mode=0o700)
-        except FileExistsError:
-            hint = f"go on with: hpo resume {path}" if (path / JOURNAL).exists() else "it holds no study"
-            raise ConfigurationError(f"directory {path} exists already; {hint}, or choose another") from None
+        except OSError as error:
+            if not path.exists():
+                raise _cannot_be_made(path, error) from error
+            what = f"; go on with: hpo resume {path}, or" if (path / JOURNAL).exists() else " and holds no study:"
+            raise ConfigurationError(f"directory {path} exists already{what} choose another") from None
         return path
     number = 1
     while True:
@@ -671,9 +670,18 @@ def _make_directory(directory: str | os.PathLike[str] | None) -> Path:
             return path
         except FileExistsError:
             number += 1
+        except OSError as error:
+            raise _cannot_be_made(path, error) from error
+
+
+def _cannot_be_made(path: Path, error: OSError) -> ConfigurationError:
+    place = "" if error.filename in (None, str(path)) else f": {error.filename}"
+    return ConfigurationError(f"directory {path} cannot be made: {error.strerror}{place}")
 
 
 def _listening(observers: Iterable[str | Observer], *, verbose: bool) -> list[Observer]:
+    if isinstance(observers, str):
+        raise ConfigurationError(f"observers={observers!r} must be a list, such as [{observers!r}]")
     found = [_observer(one) if isinstance(one, str) else one for one in observers]
     if verbose and not any(one.name == "evaluations" for one in found):
         from hpo_core.builtin.observers import Evaluations

@@ -133,10 +133,14 @@ def test_both_ways_in_a_study(here, program):
     ("command", "missing"),
     [
         ("sh train.sh", None),
-        ("no-such-program --x", "no-such-program"),
-        ("./no-such-program", "./no-such-program"),
+        ("no-such-program --x", "there is no program 'no-such-program' on PATH"),
+        ("./no-such-program", "there is no program './no-such-program' in HERE"),
         ("bin/there --x=1", None),
-        ("bin/plain-file", "bin/plain-file"),
+        (
+            "bin/plain-file",
+            "'bin/plain-file' is not executable: chmod +x bin/plain-file, or name its interpreter in front of it",
+        ),
+        ("./bin", "'./bin' is a directory"),
         ("@python train.py", None),
         ("no-such-program | true", None),
         ("'no-such-program'", None),
@@ -146,4 +150,4 @@ def test_both_ways_in_a_study(here, program):
 def test_missing_program(here, program, command, missing):
     program("bin/there", "#!/bin/sh\n")
     program("bin/plain-file", "").chmod(0o644)
-    assert missing_program(command, None, str(here)) == missing
+    assert missing_program(command, None, str(here)) == (missing and missing.replace("HERE", str(here)))

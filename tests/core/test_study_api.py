@@ -237,8 +237,20 @@ def test_a_directory_that_exists_is_refused_naming_hpo_resume(here):
     with pytest.raises(hpo.ConfigurationError, match=r"study exists already.*hpo resume study"):
         make()
     Path("other").mkdir()
-    with pytest.raises(hpo.ConfigurationError, match="other exists already; it holds no study"):
+    with pytest.raises(hpo.ConfigurationError, match="other exists already and holds no study: choose"):
         make("other")
+
+
+@pytest.mark.parametrize("where", ["file/study", "file/deeper/study", "/proc/study"])
+def test_a_directory_that_cannot_be_made_is_refused(here, where):
+    Path("file").touch()
+    with pytest.raises(hpo.ConfigurationError, match=rf"directory {where} cannot be made: "):
+        make(where)
+
+
+def test_a_single_name_is_no_list_of_observers(here):
+    with pytest.raises(hpo.ConfigurationError, match=r"observers='progress' must be a list, such as \['progress'\]"):
+        make(observers="progress")
 
 
 def test_resume_if_exists(here):
@@ -539,7 +551,7 @@ def test_without_defaults_first(search):
     [
         ("true && ./nothing-here", "could not be started: exit code 127.*nothing-here"),
         ("true && ./plain", "could not be started: exit code 126.*plain"),
-        ("./bad-interpreter", "could not be started: .*No such file"),
+        ("./bad-interpreter", "could not be started: .*not the interpreter that its first line names"),
     ],
 )
 def test_what_cannot_be_started_stops_the_study_at_once(search, program, command, message):

@@ -216,6 +216,25 @@ def test_checkpoints_stay_where_they_are(make: Make, program: Callable[[str], st
         hpo.Study.load(study.directory, {"checkpoint": checkpoint}, allow_changes=True)
 
 
+def test_the_script_of_a_trial_begins_as_it_began_and_leaves_its_checkpoint(
+    make: Make, program: Callable[[str], str]
+) -> None:
+    """The first begins with nothing, the third where the second ended; the parent of the second is gone."""
+    study = make(program(COUNTS), study={"n_trials": 3}, checkpoint_budget="1G")
+    study.optimize()
+    for _ in range(2):
+        for number in (1, 3):
+            done = subprocess.run(["sh", "-c", study.script(number)], capture_output=True, text=True, timeout=60)
+            assert done.stdout == f"FoM: {-number}\n", done.stderr
+    kept = study.directory / "checkpoints"
+    assert [(kept / f"point{number}/ckpt/count").read_text() for number in (1, 2, 3)] == ["1", "2", "3"]
+    _trees.remove(kept / "point1")
+    done = subprocess.run(["sh", "-c", study.script(2)], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 126
+    assert "the checkpoint of trial 1, from which trial 2 went on, is gone" in done.stderr
+    assert "leave its checkpoint as it is: hpo show" in "".join(report(study))
+
+
 def test_a_checkpoint_that_somebody_removed_is_named(make: Make, program: Callable[[str], str]) -> None:
     study = make(program(COUNTS), study={"n_trials": 2})
     study.optimize()

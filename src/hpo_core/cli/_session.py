@@ -80,6 +80,9 @@ def report(study: Study) -> list[str]:
     if best is not None and study.evaluator is not None:
         sentence = best_sentence(best.number, best.fom, study.default_fom, maximize=study.maximize)
         lines += [f"{sentence[0].upper()}{sentence[1:]}:", "", f"    {study.exact_command(best)}", ""]
+        if study.evaluator.checkpoint:
+            again = show_command(study.directory, best.number)
+            lines.append(f"To run it again and leave its checkpoint as it is: {again} --script | sh")
         if study.evaluator.src_path:
             look = show_command(study.directory, best.number)
             lines.append(f"It ran in a copy of {study.evaluator.src_path}: {look}")

@@ -17,6 +17,7 @@ def command(directory: str, as_json: bool) -> int:
 
     Exit status 1 while there is no result.
     """
+    from hpo_core._summary import show_command
     from hpo_core._view import StudyView
 
     view = StudyView(directory)
@@ -30,4 +31,7 @@ def command(directory: str, as_json: bool) -> int:
         click.echo(json.dumps({**facts, "default_fom": view.default_fom}))
     else:
         click.echo(line)
+        if view.evaluator is not None and view.evaluator.checkpoint:
+            again = show_command(view.directory, best.number)
+            click.echo(f"hpo: to run it again and leave its checkpoint as it is: {again} --script | sh", err=True)
     return 0

@@ -622,7 +622,10 @@ class Integer(Domain):
         if every > b - a:
             raise SpaceError(f"the step {step!r} is larger than the range ({a}, {b})")
         if log and a < 1:
-            raise SpaceError(f"log=True needs a lower bound of at least 1, not {a}")
+            raise SpaceError(
+                f"log=True needs a lower bound of at least 1, not {a}, for integers; real numbers are written so: "
+                f"1e-05 to {float(b)}"
+            )
         if log and every != 1:
             raise SpaceError("log and step cannot be combined; write the values as a list")
         if log and b > _LARGEST_LOG:
