@@ -7,7 +7,9 @@ from typing import Any
 
 from attrs import frozen
 
+from hpo_core import registry
 from hpo_core.evaluator import Evaluator
+from hpo_core.interfaces import Launcher
 
 
 @frozen
@@ -50,8 +52,11 @@ class Place:
         return Evaluator.from_json(self.evaluator, arguments, manager=self.manager, launcher=self.launcher)
 
     def looks_where(self, other: Place) -> bool:
-        """Whether what is left in the other place is found and ended from this one."""
-        return (self.manager, self.launcher) == (other.manager, other.launcher)
+        """Whether what is left in the other place is found and ended, or taken over, from this one."""
+        if (self.manager, self.launcher) != (other.manager, other.launcher):
+            return False
+        mine, others = (place.evaluator.get("launcher_options", {}) for place in (self, other))
+        return all(mine.get(name) == others.get(name) for name in registry.get(Launcher, self.launcher).looks_by)
 
     def clean(self, study_id: str) -> tuple[str, ...]:
         """End what a killed driver of a study left here.

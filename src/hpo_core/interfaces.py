@@ -297,6 +297,11 @@ class Launcher(Plugin):
     """Names of the workload managers on whose nodes it can run; where there are none, on all."""
     needs: ClassVar[frozenset[Capability]] = frozenset()
     """What its workload manager must be able to do."""
+    looks_by: ClassVar[tuple[str, ...]] = ()
+    """Names of options that say where evaluations of an earlier driver are looked for, such as which cluster it is.
+
+    Where a study goes on with another value of one, `clean` is called with the former value too.
+    """
     manager: WorkloadManager | None = None
     """Where its nodes come from; set before `open`."""
     makes_files: bool = False

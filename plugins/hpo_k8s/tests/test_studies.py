@@ -259,6 +259,37 @@ def test_what_a_killed_driver_left_is_cleaned(fake, driver, tmp_path):
     assert fake.left() == {}
 
 
+def test_in_another_namespace_what_was_left_in_the_former_one_is_ended(fake, driver, tmp_path):
+    gate = tmp_path / "gate"
+    first = driver(waits_for(gate))
+    fake.wait_for(lambda: [phase for _, phase in fake.pods()] == ["Running"] * 2, "two running pods")
+    first.kill()
+    first.communicate()
+    gate.touch()
+    with hpo.Study.load(tmp_path / "study", {"launcher_options": {"namespace": "default"}}) as study:
+        study.optimize()
+        study.evaluator.close()
+        assert [record.state for record in study.trials] == [hpo.State.DONE] * 4
+    assert fake.requests("POST .*/namespaces/default/jobs")
+    assert fake.left() == {}
+
+
+@pytest.mark.parametrize("changed", [{"nodes": 3}, {"launcher_options": {"patience_s": 60.0}}])
+def test_with_other_settings_what_was_left_is_adopted(fake, driver, tmp_path, changed):
+    gate = tmp_path / "gate"
+    first = driver(waits_for(gate))
+    fake.wait_for(lambda: [phase for _, phase in fake.pods()] == ["Running"] * 2, "two running pods")
+    first.kill()
+    first.communicate()
+    gate.touch()
+    with hpo.Study.load(tmp_path / "study", changed) as study:
+        study.optimize()
+        study.evaluator.close()
+        assert [record.result.attempts for record in study.trials] == [1] * 4
+    assert (tmp_path / "gate.runs").read_text() == "x\n" * 4
+    assert fake.left() == {}
+
+
 def test_deleting_the_studys_object_deletes_all(fake, driver):
     """As the words say that a driver leaves behind which cannot reach the cluster."""
     process = driver("sleep 300; true")

@@ -38,6 +38,7 @@ class K8sLauncher(Launcher):
     name = "k8s"
     interface_version = 1
     managers = ("k8s",)
+    looks_by = ("context", "namespace")
     capabilities = frozenset(
         {
             Capability.STREAMS,
