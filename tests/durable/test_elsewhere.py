@@ -148,6 +148,23 @@ def test_another_command_is_a_change_of_what_results_mean_until_it_is_allowed(tm
         assert len(study.trials) == 4
 
 
+def test_a_command_that_was_accepted_once_is_what_the_study_is_now(tmp_path: Path, value: str) -> None:
+    begun(tmp_path / "s", value)
+    with hpo.Study.load(tmp_path / "s", {"cmd": f"{value} --more"}, n_trials=3, allow_changes=True) as study:
+        study.optimize()
+    space = hpo.Params([["--x", 0.5, (0.0, 1.0)]])
+
+    def again(command: str) -> hpo.Study:
+        evaluator = hpo.Evaluator(command, workload_manager="local")
+        return hpo.Study(space, evaluator, n_trials=4, directory=tmp_path / "s", resume_if_exists=True)
+
+    with again(f"{value} --more") as study:
+        study.optimize()
+        assert len(study.trials) == 4
+    with pytest.raises(hpo.StudyChangedError, match=r"cmd: recorded '.* --more', now"):
+        again(value)
+
+
 def test_what_was_meant_for_the_former_manager_is_forgotten() -> None:
     recorded = {
         "cmd": "c",

@@ -17,6 +17,7 @@ import pytest
 
 import hpo_core as hpo
 from hpo_core import State
+from hpo_core.exceptions import LeftoverWarning
 from hpo_core.journal import read
 from hpo_core.registry import get
 from hpo_slurm import SlurmManager, SlurmOptions
@@ -421,17 +422,59 @@ def test_what_a_driver_left_is_given_back_first(empty, here, drivers):
     driver = Driver(here, script(here, 60.0), n_trials=2, nodes=2)
     drivers.append(driver)
     empty.wait_for(lambda: (here / "log").exists())
-    for pid in _children(driver.process.pid):
-        if "_guard.py" in _command(pid):
-            os.kill(int(pid), signal.SIGKILL)
-    driver.signal(signal.SIGKILL)
-    driver.end()
+    _kill_with_guard(driver)
     left = SlurmManager(SlurmOptions()).clean(driver.study_id())
     assert any(text.startswith("allocation ") for text in left)
     assert empty.jobs() == []
     assert list(SlurmManager(SlurmOptions()).clean(driver.study_id())) == []
     study_id = driver.study_id()
     empty.wait_for(lambda: alive(study_id) == [])
+
+
+def _kill_with_guard(driver: Driver) -> None:
+    for pid in _children(driver.process.pid):
+        if "_guard.py" in _command(pid):
+            os.kill(int(pid), signal.SIGKILL)
+    driver.signal(signal.SIGKILL)
+    driver.end()
+
+
+def test_a_study_that_goes_on_without_slurm_ends_what_it_left_there(empty, here, drivers):
+    driver = Driver(here, script(here, 60.0), n_trials=2, nodes=2)
+    drivers.append(driver)
+    empty.wait_for(lambda: (here / "log").exists())
+    _kill_with_guard(driver)
+    (here / "fast").touch()
+    with hpo.Study.load(here / "study", {"workload_manager": "local"}) as study:
+        assert study.evaluator.nodes == 0
+        study.optimize()
+        assert [record.state for record in study.trials] == [State.DONE] * 2
+    assert empty.jobs() == []
+
+
+def test_a_slurm_that_cannot_be_asked_is_asked_again(empty, here, drivers, monkeypatch):
+    """The study goes on, says so, and does not forget it."""
+    driver = Driver(here, script(here, 60.0), n_trials=2, nodes=2)
+    drivers.append(driver)
+    empty.wait_for(lambda: (here / "log").exists())
+    _kill_with_guard(driver)
+    (here / "fast").touch()
+    (here / "bin").mkdir()
+    for name in ("sh", "date", "sleep"):
+        (here / "bin" / name).symlink_to(f"/bin/{name}")
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setenv("PATH", str(here / "bin"))
+        with (
+            hpo.Study.load(here / "study", {"workload_manager": "local"}) as study,
+            pytest.warns(LeftoverWarning, match="workload manager 'slurm'.*there is no squeue on PATH"),
+        ):
+            study.optimize()
+    assert len(empty.jobs()) == 1
+    words = [sys.executable, "-m", "hpo_core", "clean", "study"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "ended allocation " in done.stdout
+    assert empty.jobs() == []
 
 
 def test_the_controller_is_away_for_a_while(empty, here, drivers):
