@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 import shlex
@@ -41,6 +42,8 @@ _VARIABLES = {name: f"HPO_{name.upper()}" for name in PLACEHOLDERS}
 
 _PLACEHOLDER = re.compile("@(" + "|".join(PLACEHOLDERS) + r")(?![A-Za-z0-9_])")
 
+_LIKE_PLACEHOLDER = re.compile(r"(?<![A-Za-z0-9_.@-])@([a-z]{3,20})(?![A-Za-z0-9_.@-])")
+
 
 def uses(command: str, placeholder: str) -> bool:
     """Whether a command holds this one of the `PLACEHOLDERS`."""
@@ -55,6 +58,16 @@ def expand(text: str, environment: Mapping[str, str]) -> str:
         environment: the evaluation's variables. A placeholder whose variable is not there stays as it was written.
     """
     return _PLACEHOLDER.sub(lambda match: environment.get(_VARIABLES[match[1]], match[0]), text)
+
+
+def misspelt(command: str) -> dict[str, str]:
+    """Words of a command that are nearly placeholders, and which ones."""
+    found = {}
+    for word in _LIKE_PLACEHOLDER.findall(command):
+        near = difflib.get_close_matches(word, PLACEHOLDERS, n=1, cutoff=0.75)
+        if near and word not in PLACEHOLDERS:
+            found[word] = near[0]
+    return found
 
 
 class CommandLine(NamedTuple):

@@ -14,7 +14,7 @@ from attrs import define, field
 from hpo_core import registry
 from hpo_core._backend import Backend
 from hpo_core._words import did_you_mean, is_unicode, seconds, size_bytes
-from hpo_core.command import uses
+from hpo_core.command import misspelt, uses
 from hpo_core.exceptions import ConfigurationError
 from hpo_core.interfaces import WorkloadManager
 from hpo_core.metrics import MetricSpec
@@ -267,6 +267,10 @@ class Evaluator:
                 f"run_path={self.run_path!r} is ignored without src_path: "
                 "all evaluations run in the current working directory",
                 stacklevel=4,
+            )
+        for word, meant in misspelt(self.cmd).items():
+            warnings.warn(
+                f"@{word} stays as it is in the command: it is no placeholder (did you mean '@{meant}'?)", stacklevel=4
             )
         if not self.checkpoint and uses(self.cmd, "checkpoint"):
             warnings.warn(

@@ -131,6 +131,15 @@ def test_resume_says_which_setting_is_wrong_and_changes_nothing(hpo, study, word
     assert again.status == 0, again.err
 
 
+@pytest.mark.parametrize("words", [["--seed", "4"], ["--strategy=grid"], ["--metric", "x"], ["--param", "--lr=1:2"]])
+def test_resume_says_what_stays_as_it_was(hpo, study, words):
+    outcome = hpo("resume", study, *words)
+    name = words[0].partition("=")[0]
+    assert outcome.status == 2
+    assert f"hpo resume has no {name}: what is searched, and how, stays as the study was begun" in outcome.err
+    assert "--sed'. Did you mean" in hpo("resume", study, "--sed", "4").err
+
+
 def test_resume_of_a_program_that_changed_is_refused_unless_allowed(hpo, study, folder):
     with open(folder / "train.py", "a") as file:
         file.write("# better now\n")

@@ -38,6 +38,8 @@ def test_domains(text, table):
         ("a,b:log", "'log' has no meaning behind a list"),
         ("1:2:default", "no meaning"),
         ("(0, 1)", "looks like a range in Python; here that is 0:1$"),
+        ("1-10", "'1-10' is one text; a range is written 1:10$"),
+        ("0.5..2", "'0.5..2' is one text; a range is written 0.5:2$"),
         ("0.5, (1e-3,1)", "here that is 1e-3:1:default=0.5$"),
     ],
 )

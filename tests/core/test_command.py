@@ -4,13 +4,14 @@ import os
 import shutil
 import string
 import subprocess
+import warnings
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import hpo_core as hpo
-from hpo_core.command import PLACEHOLDERS, CommandLine, Template, argument, missing_program
+from hpo_core.command import PLACEHOLDERS, CommandLine, Template, argument, missing_program, misspelt
 
 NASTY = [
     "", " ", "a b", "'", '"', "''", "\\", "\\'", "$HOME", "${HOME}", "$(touch pwned)", "`touch pwned`", "; touch pwned",
@@ -127,6 +128,23 @@ def test_both_ways_in_a_study(here, program):
             del os.environ["LOG"]
         assert sorted((here / f"log{number}").read_bytes().decode().split("\0")[:-1]) == expected
     assert not list(here.rglob("pwned"))
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("./run @trail --out=@checkpiont/x", {"trail": "trial", "checkpiont": "checkpoint"}),
+        ("./run @trial @python @tag", {}),
+        ("mail me@trail.org user@directry @other a@b @file.txt @@trail", {}),
+    ],
+)
+def test_words_that_are_nearly_placeholders(command, words):
+    assert misspelt(command) == words
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        hpo.Evaluator(command)
+    assert len(heard) == len(words)
+    assert all("did you mean '@" in str(warning.message) for warning in heard)
 
 
 @pytest.mark.parametrize(

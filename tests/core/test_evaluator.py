@@ -117,8 +117,8 @@ def test_a_checkpoint_that_is_named_but_not_set_is_warned_of():
         hpo.Evaluator("train --weights=@checkpoint/model")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        hpo.Evaluator("train --weights=@checkpoints me@checkpoint.org", checkpoint="ckpt")
-        hpo.Evaluator("train --weights=@checkpoints")
+        hpo.Evaluator("train --weights=@models me@checkpoint.org", checkpoint="ckpt")
+        hpo.Evaluator("train --weights=@models")
 
 
 def test_paths_may_be_paths():

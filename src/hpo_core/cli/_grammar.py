@@ -21,6 +21,7 @@ from hpo_core.exceptions import ConfigurationError
 _RANGE_WORDS = ("log", "int", "real", "step=", "default=")
 _LIST_WORDS = ("ordered", "unordered", "default=")
 _PYTHON_RANGE = re.compile(r"(?P<default>[^'\"(]*)\((?P<low>[^,()]+),(?P<high>[^,()]+)\)\s*")
+_DASHED_RANGE = re.compile(r"\s*(?P<low>\d+(?:\.\d*)?)\s*(?:-|\.\.)\s*(?P<high>\d+(?:\.\d*)?)\s*")
 _TYPES = {"int": "integer", "integer": "integer", "real": "real"}
 
 
@@ -50,12 +51,15 @@ def parse_domain(body: str) -> dict[str, Any]:
         return table | _range_words(fields[2:])
     if len(fields) > 1 and _is_number(fields[0]) and "," not in fields[0] and not _is_list_word(fields[1]):
         raise ConfigurationError(f"'{fields[1]}' is no number; a range is LOW:HIGH")
-    _refuse_python_range(body)
+    _refuse_other_ranges(body)
     table = {"values": [as_written(parse_value(item)) for item in _split(fields[0], ",")]}
     return table | _list_words(fields[1:])
 
 
-def _refuse_python_range(body: str) -> None:
+def _refuse_other_ranges(body: str) -> None:
+    dashed = _DASHED_RANGE.fullmatch(body)
+    if dashed:
+        raise ConfigurationError(f"'{body.strip()}' is one text; a range is written {dashed['low']}:{dashed['high']}")
     found = _PYTHON_RANGE.fullmatch(body)
     if found and _is_number(found["low"]) and _is_number(found["high"]):
         default = found["default"].strip(" ,")

@@ -23,7 +23,23 @@ _OPTIONS = [
 ]
 
 
-@click.command(cls=_arguments.Sectioned, params=list(_OPTIONS))
+class ResumeCommand(_arguments.Sectioned):
+    """Knows which options only `hpo run` has."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As click does; what stays as it was begun is said of options that are no mistake of spelling."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            name = error.option_name.lstrip("-")
+            if name.replace("-", "_") in KEYS or name in ("param", "condition", "constraint", "forbid"):
+                raise click.UsageError(
+                    f"hpo resume has no --{name}: what is searched, and how, stays as the study was begun", ctx
+                ) from error
+            raise
+
+
+@click.command(cls=ResumeCommand, params=list(_OPTIONS))
 @_arguments.directory
 @click.option(
     "--trials",
