@@ -305,7 +305,8 @@ class Study(Results):
         now = fingerprint(self.evaluator.cmd, self.evaluator.src_path, self.evaluator.run_path)
         if self._check_changes and len(self._ledger.history.order):
             found = [*changes(self._ledger.places[-1]["evaluator"], self.evaluator), *differences(recorded, now)]
-            refuse_changes(self.directory, found, elsewhere=self._moved_from)
+            is_gone = any(sentence.endswith(" is gone") for sentence in found)
+            refuse_changes(self.directory, found, elsewhere=self._moved_from if is_gone else "")
         if now != recorded:
             self._ledger.note("sources", sources=now)
             self._ledger.sources = now

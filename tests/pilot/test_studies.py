@@ -93,7 +93,9 @@ def test_what_cannot_start_stops_the_study_with_the_reason(tmp_path: Path) -> No
     program = tmp_path / "program"
     program.write_text("#!/nonexistent/interpreter\n")
     program.chmod(0o755)
-    with pytest.raises(hpo.StudyStopped, match=r"cannot start '.*/program .* on .*: .* is there, but not the interpreter"):
+    with pytest.raises(
+        hpo.StudyStopped, match=r"cannot start '.*/program .* on .*: .* is there, but not the interpreter"
+    ):
         study(tmp_path, str(program), 3)
 
 
