@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from hpo_core.cli._description import Description
 
 _OF_THE_STUDY = ("cmd", "src_path", "run_path", "checkpoint")
-"""What results mean and where they lie; `--set` and ``--allow-changes`` reach it."""
+"""What results mean, and where files of trials lie: no options here."""
 
 _OPTIONS = [
     _arguments.option(key)
