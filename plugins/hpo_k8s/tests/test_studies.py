@@ -178,6 +178,13 @@ def waits_for(gate: Path) -> str:
     return f"echo x >> {gate}.runs; timeout 120 sh -c 'while [ ! -e {gate} ]; do sleep 0.05; done'; echo FoM: 1; true"
 
 
+def killed_while_two_run(fake, driver, command: str) -> None:
+    first = driver(command)
+    fake.wait_for(lambda: [phase for _, phase in fake.pods()] == ["Running"] * 2, "two running pods")
+    first.kill()
+    first.communicate()
+
+
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 def test_a_driver_that_is_told_to_stop_leaves_nothing(fake, driver, sent, tmp_path):
     process = driver("echo x; sleep 300; true")
@@ -193,10 +200,7 @@ def test_a_driver_that_is_told_to_stop_leaves_nothing(fake, driver, sent, tmp_pa
 def test_what_a_killed_driver_left_is_adopted(fake, driver, tmp_path):
     """The pods go on; the next driver takes their output from the first byte on, and nothing runs twice."""
     gate = tmp_path / "gate"
-    first = driver(waits_for(gate))
-    fake.wait_for(lambda: [phase for _, phase in fake.pods()] == ["Running"] * 2, "two running pods")
-    first.kill()
-    first.communicate()
+    killed_while_two_run(fake, driver, waits_for(gate))
     pods = fake.pods()
     second = driver(waits_for(gate))
     fake.wait_for(lambda: len(fake.requests("watch=true")) >= 2, "the second driver's watch")
@@ -248,10 +252,7 @@ def test_jobs_are_deleted_once_their_results_are_on_disk(fake, tmp_path):
 
 def test_what_a_killed_driver_left_is_cleaned(fake, driver, tmp_path):
     """``hpo clean`` ends and deletes it all, and names it."""
-    first = driver("sleep 300; true")
-    fake.wait_for(lambda: [phase for _, phase in fake.pods()] == ["Running"] * 2, "two running pods")
-    first.kill()
-    first.communicate()
+    killed_while_two_run(fake, driver, "sleep 300; true")
     words = [sys.executable, "-m", "hpo_core", "clean", str(tmp_path / "study")]
     done = subprocess.run(words, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
@@ -261,10 +262,7 @@ def test_what_a_killed_driver_left_is_cleaned(fake, driver, tmp_path):
 
 def test_in_another_namespace_what_was_left_in_the_former_one_is_ended(fake, driver, tmp_path):
     gate = tmp_path / "gate"
-    first = driver(waits_for(gate))
-    fake.wait_for(lambda: [phase for _, phase in fake.pods()] == ["Running"] * 2, "two running pods")
-    first.kill()
-    first.communicate()
+    killed_while_two_run(fake, driver, waits_for(gate))
     gate.touch()
     with hpo.Study.load(tmp_path / "study", {"launcher_options": {"namespace": "default"}}) as study:
         study.optimize()
@@ -277,10 +275,7 @@ def test_in_another_namespace_what_was_left_in_the_former_one_is_ended(fake, dri
 @pytest.mark.parametrize("changed", [{"nodes": 3}, {"launcher_options": {"patience_s": 60.0}}])
 def test_with_other_settings_what_was_left_is_adopted(fake, driver, tmp_path, changed):
     gate = tmp_path / "gate"
-    first = driver(waits_for(gate))
-    fake.wait_for(lambda: [phase for _, phase in fake.pods()] == ["Running"] * 2, "two running pods")
-    first.kill()
-    first.communicate()
+    killed_while_two_run(fake, driver, waits_for(gate))
     gate.touch()
     with hpo.Study.load(tmp_path / "study", changed) as study:
         study.optimize()
