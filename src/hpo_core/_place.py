@@ -53,10 +53,15 @@ class Place:
 
     def looks_where(self, other: Place) -> bool:
         """Whether what is left in the other place is found and ended, or taken over, from this one."""
-        if (self.manager, self.launcher) != (other.manager, other.launcher):
+        if other.manager and (self.manager, self.launcher) != (other.manager, other.launcher):
+            return False
+        if not other.manager and self._as_written() != other._as_written():
             return False
         mine, others = (place.evaluator.get("launcher_options", {}) for place in (self, other))
         return all(mine.get(name) == others.get(name) for name in registry.get(Launcher, self.launcher).looks_by)
+
+    def _as_written(self) -> tuple[str, str]:
+        return self.evaluator.get("workload_manager", "auto"), self.evaluator.get("launcher", "auto")
 
     def clean(self, study_id: str) -> tuple[str, ...]:
         """End what a killed driver of a study left here.
@@ -72,6 +77,5 @@ class Place:
         return evaluator.backend.clean_all(study_id, evaluator.grace_s)
 
     def __str__(self) -> str:
-        manager = self.manager or self.evaluator.get("workload_manager", "auto")
-        launcher = self.launcher or self.evaluator.get("launcher", "auto")
-        return f"workload manager '{manager}', launcher '{launcher}'"
+        manager, launcher = self._as_written()
+        return f"workload manager '{self.manager or manager}', launcher '{self.launcher or launcher}'"

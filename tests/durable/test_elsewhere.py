@@ -198,6 +198,14 @@ def test_what_auto_stood_for_is_recorded(tmp_path: Path, value: str) -> None:
     assert StudyView(tmp_path / "s").places == [Place({"cmd": value}, "local", "local")]
 
 
+def test_of_an_older_study_the_names_count_as_they_were_written() -> None:
+    """Where nothing else was recorded: what still runs there may be adopted."""
+    now = Place({"cmd": "c", "num_retries": 1}, "local", "local")
+    assert now.looks_where(Place({"cmd": "c"}))
+    assert not now.looks_where(Place({"cmd": "c", "workload_manager": "slurm"}))
+    assert not now.looks_where(Place({"cmd": "c", "launcher": "pilot"}))
+
+
 def test_where_there_are_no_nodes_nothing_is_changed(tmp_path: Path, value: str) -> None:
     """Neither what is recorded, nor what still runs in the former place."""
     with registered(Cleaning, Full):
