@@ -90,14 +90,14 @@ class Checkpoints:
         if not self._evaluator.checkpoint:
             return Files(source)
         parents = () if trial.parent is None else self._places(self._of(trial.parent))
-        return Files(source, str(self.path(trial, attempt)), parents)
+        return Files(source, str(self._path(trial, attempt)), parents)
 
     def begin(self, trial: Trial, attempt: int) -> Job:
         """Make the directory that an attempt finds: a copy of its parent's, or an empty one.
 
         The job raises LaunchError where the parent's is gone, or could not be copied.
         """
-        target = self.path(trial, attempt)
+        target = self._path(trial, attempt)
         if trial.parent is None:
             return partial(_workspace.make_checkpoint, os.fspath(target))
         return partial(self._continue, trial.number, trial.parent, self._of(trial.parent), target)
@@ -120,7 +120,7 @@ class Checkpoints:
     def keep(self, number: int) -> Job:
         """A trial has its result: its checkpoint may be continued, those of its earlier attempts never."""
         trial, attempts = self._record.history.trial(number), self._record.history.attempts(number)
-        path, others = self.path(trial, attempts), [self.path(trial, attempt) for attempt in range(1, attempts)]
+        path, others = self._path(trial, attempts), [self._path(trial, attempt) for attempt in range(1, attempts)]
 
         def keep() -> None:
             self._discard(others)
@@ -157,10 +157,9 @@ class Checkpoints:
 
     def _of(self, number: int) -> Path:
         """The checkpoint of a trial that has a result: that of its last attempt."""
-        return self.path(self._record.history.trial(number), self._record.history.attempts(number))
+        return self._path(self._record.history.trial(number), self._record.history.attempts(number))
 
-    def path(self, trial: Trial, attempt: int) -> Path:
-        """The checkpoint of an attempt."""
+    def _path(self, trial: Trial, attempt: int) -> Path:
         evaluator, name = self._evaluator, attempt_name(trial.tag, attempt)
         path = checkpoint_of(evaluator, self._record.directory, self._study_id, name)
         workspace = workspace_of(evaluator, name)

@@ -82,7 +82,7 @@ class Loop:
         outlook: Outlook,
         study_id: str,
         *,
-        moved: Callable[[], None] = lambda: None,
+        moved: Callable[[], None] | None = None,
     ) -> None:
         self._ledger = ledger
         self._evaluator = evaluator
@@ -91,7 +91,7 @@ class Loop:
         self._observers = observers
         self._outlook = outlook
         self._study_id = study_id
-        self._moved: Callable[[], None] | None = moved
+        self._moved = moved
         self._spec = evaluator.metric_spec
         self._pool = SlotPool()
         earlier_s = ledger.history.last_durations(Lifetimes.LAST)

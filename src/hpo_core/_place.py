@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from attrs import frozen
 
 from hpo_core import registry
 from hpo_core.evaluator import Evaluator
-from hpo_core.interfaces import Launcher
+from hpo_core.interfaces import Launcher, WorkloadManager
+
+_OF_NODES = ("nodes", "nodes_per_eval")
+_OF_LAUNCHER = ("launcher_options", "launch_args", "urika_args")
+_OF_MANAGER = ("manager_options", "alloc_args", "alloc_jobid", "workload_image", "launcher", *_OF_LAUNCHER)
 
 
 @frozen
@@ -47,9 +51,35 @@ class Place:
         """As JSON values."""
         return {"evaluator": dict(self.evaluator), "manager": self.manager, "launcher": self.launcher}
 
+    def made(self) -> Evaluator:
+        """The evaluator, with names for what ``auto`` stood for."""
+        names = {"workload_manager": self.manager, "launcher": self.launcher}
+        return Evaluator.from_json({**self.evaluator, **{key: name for key, name in names.items() if name}})
+
     def changed(self, arguments: Mapping[str, Any]) -> Evaluator:
-        """The evaluator with some arguments replaced; see `Evaluator.from_json`."""
-        return Evaluator.from_json(self.evaluator, arguments, manager=self.manager, launcher=self.launcher)
+        """The evaluator with some arguments replaced; of dicts with options only those that are given.
+
+        With another workload manager or launcher, what was meant for the former one is forgotten; with a manager of a
+        single node, also how many nodes there were.
+
+        Raises:
+            ConfigurationError: an argument is wrong or unknown.
+            PluginNotFoundError: there is no such workload manager.
+        """
+        kept = dict(self.evaluator)
+        if self._is_another("workload_manager", self.manager, arguments):
+            manager = registry.get(WorkloadManager, arguments["workload_manager"])
+            kept = _without(kept, _OF_MANAGER if manager.max_nodes != 1 else (*_OF_MANAGER, *_OF_NODES))
+        if self._is_another("launcher", self.launcher, arguments):
+            kept = _without(kept, _OF_LAUNCHER)
+        for name, value in arguments.items():
+            adds = name.endswith("_options") and isinstance(value, Mapping)
+            kept[name] = {**kept.get(name, {}), **value} if adds else value
+        return Evaluator.from_json(kept)
+
+    def _is_another(self, name: str, stood_for: str, arguments: Mapping[str, Any]) -> bool:
+        """Whether a name is given that means something else than here; ``auto`` (once ``wlm``) may mean the same."""
+        return arguments.get(name, "auto") not in ("auto", "wlm", stood_for, self.evaluator.get(name, "auto"))
 
     def looks_where(self, other: Place) -> bool:
         """Whether what is left in the other place is found and ended, or taken over, from this one."""
@@ -72,10 +102,13 @@ class Place:
         Raises:
             HpoError: it can't be found out, or does not end.
         """
-        names = {"workload_manager": self.manager, "launcher": self.launcher}
-        evaluator = Evaluator.from_json({**self.evaluator, **{key: name for key, name in names.items() if name}})
+        evaluator = self.made()
         return evaluator.backend.clean_all(study_id, evaluator.grace_s)
 
     def __str__(self) -> str:
         manager, launcher = self._as_written()
         return f"workload manager '{self.manager or manager}', launcher '{self.launcher or launcher}'"
+
+
+def _without(arguments: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
+    return {key: value for key, value in arguments.items() if key not in names}

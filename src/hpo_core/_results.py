@@ -8,12 +8,12 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hpo_core._checkpoints import Checkpoints
 from hpo_core._history import History
 from hpo_core._plan import Planner, width
 from hpo_core._record import Record
 from hpo_core._summary import resume_command
 from hpo_core._table import columns, csv_text, row
+from hpo_core._workspace import find
 from hpo_core._workspace import script as script_of
 from hpo_core.allocation import Slot
 from hpo_core.budget import Budget
@@ -118,17 +118,15 @@ class Results:
         if not evaluator.checkpoint:
             return script_of(self._last_attempt(number, evaluator))
         evaluation = self._last_attempt(number, evaluator, again=True)
-        return script_of(evaluation, self._begin_again(number, evaluator, evaluation.environment["HPO_CHECKPOINT"]))
+        return script_of(evaluation, self._begin_again(number, evaluation.environment["HPO_CHECKPOINT"]))
 
-    def _begin_again(self, number: int, evaluator: Evaluator, place: str) -> list[str]:
+    def _begin_again(self, number: int, place: str) -> list[str]:
         """Lines of shell: the checkpoint from which a trial began stands in a place of its own."""
         fresh, parent = shlex.quote(place), self._ledger.trial(number).parent
         lines = ["# The trial's own checkpoint stays as it is.", f"rm -rf -- {fresh}"]
         if parent is None:
             return [*lines, f"mkdir -p -- {fresh} || exit 126"]
-        record = self.trials[parent - 1]
-        attempt = 1 if record.result is None else record.result.attempts
-        source = shlex.quote(str(Checkpoints(evaluator, self._ledger, self.id).path(record.trial, attempt)))
+        source = shlex.quote(self._checkpoint_of(parent))
         gone = f"echo 'the checkpoint of trial {parent}, from which trial {number} went on, is gone' >&2; exit 126"
         return [
             *lines,
@@ -136,10 +134,15 @@ class Results:
             f"mkdir -p -- {shlex.quote(os.path.dirname(place))} && cp -Rp -- {source} {fresh} || exit 126",
         ]
 
-    def planner(self, number: int) -> Planner | None:
-        """What says how a trial ran, and where its files are; None where nothing was to be run."""
+    def _checkpoint_of(self, number: int) -> str:
+        """Where a trial left its checkpoint; another study of the same `run_path` may have moved its workspace."""
         evaluator = self._evaluator_of(number)
-        return None if evaluator is None else self._planner(number, evaluator)
+        assert evaluator is not None  # noqa: S101 - for the type checker: it was continued
+        evaluation = self._last_attempt(number, evaluator)
+        path, workspace = evaluation.environment["HPO_CHECKPOINT"], evaluation.directory
+        if workspace is None or os.path.isabs(evaluator.checkpoint):
+            return path
+        return str(find(workspace, self.id) / os.path.relpath(path, workspace))
 
     def _planner(self, number: int, evaluator: Evaluator) -> Planner:
         return Planner(evaluator, self.directory, self.id, cwd=self._ledger.cwd_of(number))

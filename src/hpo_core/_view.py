@@ -11,6 +11,7 @@ from typing import Any
 from hpo_core import _lock
 from hpo_core._header import read_header
 from hpo_core._place import Place
+from hpo_core._plan import Planner
 from hpo_core._record import Record, seconds_since
 from hpo_core._results import Results
 from hpo_core.budget import Budget
@@ -62,6 +63,11 @@ class StudyView(Results):
         """Where something of this study may run: the last place, and others that could not be asked."""
         found = [Place.from_json(record) for record in (self._ledger.places[-1], *self._ledger.unclean)]
         return [place for place in found if place is not None]
+
+    def planner(self, number: int) -> Planner | None:
+        """What says how a trial ran, and where its files are; None where nothing was to be run."""
+        evaluator = self._evaluator_of(number)
+        return None if evaluator is None else self._planner(number, evaluator)
 
     @property
     def driver(self) -> str | None:

@@ -11,20 +11,15 @@ from typing import TYPE_CHECKING, Any
 import attrs
 from attrs import define, field
 
-from hpo_core import registry
 from hpo_core._backend import Backend
 from hpo_core._words import did_you_mean, is_unicode, seconds, size_bytes
 from hpo_core.command import misspelt, uses
 from hpo_core.exceptions import ConfigurationError
-from hpo_core.interfaces import WorkloadManager
 from hpo_core.metrics import MetricSpec
 
 FLAG_KEYS = ("nodes_per_evaluation", "fidelity")
 """What `Evaluator(flag=...)` can pass to the program."""
 
-_OF_LAUNCHER = ("launcher_options", "launch_args", "urika_args")
-_OF_MANAGER = ("manager_options", "alloc_args", "alloc_jobid", "workload_image", "launcher", *_OF_LAUNCHER)
-_OF_NODES = ("nodes", "nodes_per_eval")
 _OLD_LAUNCHER = "wlm"
 _KEEP = ("failed", "all")
 
@@ -353,42 +348,11 @@ class Evaluator:
         return {name: _recordable(value) for name, value in differing.items()}
 
     @classmethod
-    def from_json(
-        cls,
-        data: Mapping[str, Any],
-        changed: Mapping[str, Any] | None = None,
-        *,
-        manager: str = "",
-        launcher: str = "",
-    ) -> Evaluator:
-        """What `to_json` was made from.
-
-        Args:
-            data: what it gave.
-            changed: arguments that are others now; of dicts with options only those that are given. With another
-                workload manager or launcher, what `data` says for the former one is forgotten; with a manager of a
-                single node, also how many nodes there were.
-            manager: what ``auto`` stood for in `data`, if that is known.
-            launcher: likewise.
-
-        Raises:
-            ConfigurationError: a changed argument is wrong or unknown.
-        """
-        arguments, changed = dict(data), dict(changed or {})
-        for name, stood_for, goes_with_it in (
-            ("workload_manager", manager, _OF_MANAGER),
-            ("launcher", launcher, _OF_LAUNCHER),
-        ):
-            if changed.get(name, "auto") not in ("auto", _OLD_LAUNCHER, stood_for, arguments.get(name, "auto")):
-                arguments = {key: value for key, value in arguments.items() if key not in goes_with_it}
-                if name == "workload_manager" and registry.get(WorkloadManager, changed[name]).max_nodes == 1:
-                    arguments = {key: value for key, value in arguments.items() if key not in _OF_NODES}
-        for name, value in changed.items():
-            adds = name.endswith("_options") and isinstance(value, Mapping)
-            arguments[name] = {**arguments.get(name, {}), **value} if adds else value
+    def from_json(cls, data: Mapping[str, Any]) -> Evaluator:
+        """What `to_json` was made from."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return cls(**arguments)
+            return cls(**data)
 
     def close(self) -> None:
         """Give the allocation back; a later study gets a new one. May be called more than once."""

@@ -254,8 +254,8 @@ class WorkloadManager(Plugin):
     def clean(self, study_id: str) -> Sequence[str]:
         """Give back what an earlier driver of this study still holds, or still waits for.
 
-        Called before `acquire` for a study that goes on, and by ``hpo clean``. Allocations carry the study's id in
-        their names (`AllocationRequest.name`).
+        Called before `acquire` for a study that goes on, and without it for one that goes on elsewhere, and by
+        ``hpo clean``. Allocations carry the study's id in their names (`AllocationRequest.name`).
 
         Returns:
             what was given back, for people.
@@ -374,8 +374,8 @@ class Launcher(Plugin):
     def clean(self, study_id: str, grace_s: float) -> Sequence[str]:
         """End everything that an earlier driver of this study left running, and wait until it is gone.
 
-        Called before a resumed study launches, after `adopt` whose evaluations it spares, and by ``hpo clean``;
-        needs no `open`.
+        Called before a resumed study launches, after `adopt` whose evaluations it spares. Needs no `open`: also called
+        for a study that goes on elsewhere, and by ``hpo clean``.
 
         Returns:
             what was ended, for people, such as processes, job steps, pods.

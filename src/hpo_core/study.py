@@ -502,16 +502,10 @@ class Study(Results):
             journal = Journal(home, sync=header["sync"])
             self._replay(strategy)
             recorded = Place.from_json(self._ledger.places[-1])
-            if given is None:
-                given = _evaluator_now(recorded, changed)
-            if given is not None:
-                refuse_another_search(directory, header, maximize=given.maximize)
-            if given is not None and described and not allow_changes:
-                refuse_changes(directory, changes(None if recorded is None else recorded.evaluator, given))
-            if given is not None and recorded is not None and len(self._ledger.history):
-                continues = Capability.CONTINUES in self._ledger.strategy.capabilities
-                refuse_other_files(directory, recorded.evaluator, given, continues=continues)
-            self._equip(given, observers)
+            now = given or _evaluator_now(recorded, changed)
+            if now is not None:
+                self._check_evaluator(recorded, now, may_change=allow_changes or not described)
+            self._equip(now, observers)
         except BaseException:
             lock.release()
             raise
@@ -523,11 +517,21 @@ class Study(Results):
             self._ledger.notes.append(journal.repaired)
         if self._ledger.baseline is None and header["evaluate_defaults"]:
             self._ledger.begin_with(baseline(params, header["seed"]))
-        before, now = self._ledger.cwd, os.getcwd()
-        if os.path.isdir(before) and not os.path.samefile(before, now):
+        before, cwd = self._ledger.cwd, os.getcwd()
+        if os.path.isdir(before) and not os.path.samefile(before, cwd):
             self._moved_from = before
         self._ledger.failed_in_a_row = 0
-        self._ledger.resume(budget=limits, cwd=now)
+        self._ledger.resume(budget=limits, cwd=cwd)
+
+    def _check_evaluator(self, recorded: Place | None, now: Evaluator, *, may_change: bool) -> None:
+        """Refuse an evaluator with which the study can't go on."""
+        refuse_another_search(self.directory, self._header, maximize=now.maximize)
+        before = None if recorded is None else recorded.evaluator
+        if not may_change:
+            refuse_changes(self.directory, changes(before, now))
+        if before is not None and len(self._ledger.history):
+            continues = Capability.CONTINUES in self._ledger.strategy.capabilities
+            refuse_other_files(self.directory, before, now, continues=continues)
 
     def _replay(self, strategy: type[Strategy]) -> None:
         """Bring the ledger to where the journal is, by the snapshot if there is one that fits."""

@@ -17,6 +17,7 @@ import continuing
 import hpo_core as hpo
 from continuing import Chain, Wanderer
 from hpo_core import ConfigurationError, Failure, State, StudyStopped, _trees
+from hpo_core._view import StudyView
 from hpo_core.cli._session import report
 from hpo_core.journal import read
 from hpo_core.registry import added
@@ -205,6 +206,20 @@ def test_a_budget_that_does_not_do_stops_the_study_and_loses_nothing(make: Make,
     with hpo.Study.load(study.directory, {"checkpoint_budget": "1M"}) as again:
         again.optimize()
         assert foms(again) == [-1, -2, -3, -4, -5]
+
+
+def test_the_script_of_a_trial_finds_its_parents_workspace_from_anywhere(
+    make: Make, program: Callable[[str], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "src").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    study = make(program(COUNTS), study={"n_trials": 3}, src_path="src", checkpoint_budget="1G")
+    study.optimize()
+    study.close()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    script = StudyView(study.directory).script(3)
+    done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "FoM: -3\n", done.stderr
 
 
 @pytest.mark.parametrize(("checkpoint", "said"), [("other", "now 'other'"), ("", "now ''"), ("/tmp/c", "now '/tmp/c'")])

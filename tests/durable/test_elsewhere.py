@@ -173,23 +173,23 @@ def test_what_was_meant_for_the_former_manager_is_forgotten() -> None:
         "alloc_args": "-A x",
         "nodes": 4,
     }
-    other = hpo.Evaluator.from_json(recorded, {"workload_manager": "local", "nodes": 1})
+    other = Place(recorded).changed({"workload_manager": "local", "nodes": 1})
     assert other.to_json() == {"cmd": "c", "workload_manager": "local", "nodes": 1}
-    same = hpo.Evaluator.from_json(recorded, {"manager_options": {"renewals": 2}, "workload_manager": "slurm"})
+    same = Place(recorded).changed({"manager_options": {"renewals": 2}, "workload_manager": "slurm"})
     assert same.to_json() == {**recorded, "manager_options": {"poll": 2, "renewals": 2}}
     launched = {"cmd": "c", "launcher": "slurm", "launch_args": "-n 2", "alloc_args": "-A x"}
-    pilot = hpo.Evaluator.from_json(launched, {"launcher": "pilot"})
+    pilot = Place(launched).changed({"launcher": "pilot"})
     assert pilot.to_json() == {"cmd": "c", "launcher": "pilot", "alloc_args": "-A x"}
 
 
 def test_auto_is_what_it_stood_for() -> None:
     recorded = {"cmd": "c", "alloc_args": "-A x", "nodes": 4}
     for name in ("slurm", "auto"):
-        same = hpo.Evaluator.from_json(recorded, {"workload_manager": name}, manager="slurm")
+        same = Place(recorded, "slurm").changed({"workload_manager": name})
         assert (same.alloc_args, same.nodes) == ("-A x", 4)
-    other = hpo.Evaluator.from_json(recorded, {"workload_manager": "simulated"}, manager="slurm")
+    other = Place(recorded, "slurm").changed({"workload_manager": "simulated"})
     assert (other.alloc_args, other.nodes) == ("", 4)
-    here = hpo.Evaluator.from_json(recorded, {"workload_manager": "local"}, manager="slurm")
+    here = Place(recorded, "slurm").changed({"workload_manager": "local"})
     assert (here.alloc_args, here.nodes) == ("", 0)
 
 

@@ -3,35 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import click
 
 from hpo_core.cli._keys import DURATION, KEYS, METRIC, NUMBER, SECTIONS, SIZE, TEXTS, TRUTH, WHOLE, Key
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-
-if TYPE_CHECKING:
-    ParamType = click.ParamType[Any]
-else:
-    ParamType = click.ParamType
-
-
-class OrNone(ParamType):
-    """A number, or ``none``.
-
-    Args:
-        number: of which kind.
-    """
-
-    def __init__(self, number: ParamType) -> None:
-        self._number = number
-        self.name = number.name
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The number; the text ``none`` as it is."""
-        return value if value == "none" else self._number.convert(value, param, ctx)
 
 
 class Sectioned(click.Command):

@@ -37,7 +37,7 @@ def command(directory: str) -> int:
         found = found or bool(ended)
         for what in ended:
             click.echo(f"ended {what}")
-        if not ended and place.launcher == "local" and not _processes.can_find():
+        if not (ended or _processes.can_find() or place.made().backend.is_remote):
             raise ConfigurationError(
                 "this system does not show which processes belong to a study: look with ps, and kill"
             )

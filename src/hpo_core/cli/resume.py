@@ -13,6 +13,10 @@ from hpo_core.cli._keys import KEYS, NODES, RUN
 if TYPE_CHECKING:
     from hpo_core.cli._description import Description
 
+    ParamType = click.ParamType[Any]
+else:
+    ParamType = click.ParamType
+
 _OF_THE_STUDY = ("cmd", "src_path", "run_path", "checkpoint")
 """What results mean, and where files of trials lie: no options here."""
 
@@ -21,6 +25,22 @@ _OPTIONS = [
     for key in KEYS.values()
     if key.owner == "evaluator" and key.section in (RUN, NODES) and key.name not in _OF_THE_STUDY
 ]
+
+
+class _OrNone(ParamType):
+    """A number, or ``none``.
+
+    Args:
+        number: of which kind.
+    """
+
+    def __init__(self, number: ParamType) -> None:
+        self._number = number
+        self.name = number.name
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The number; the text ``none`` as it is."""
+        return value if value == "none" else self._number.convert(value, param, ctx)
 
 
 class ResumeCommand(_arguments.Sectioned):
@@ -45,13 +65,13 @@ class ResumeCommand(_arguments.Sectioned):
     "--trials",
     "--n-trials",
     "n_trials",
-    type=_arguments.OrNone(click.INT),
+    type=_OrNone(click.INT),
     help="Trials in all, counted from the first.",
 )
 @click.option("--timeout", metavar="TIME", help="Total time in minutes, or such as 2h, counted from the first launch.")
-@click.option("--target", type=_arguments.OrNone(click.FLOAT), help="Stop when the figure of merit is this good.")
-@click.option("--patience", type=_arguments.OrNone(click.INT), help="Stop after this many trials without improvement.")
-@click.option("--max-failures", type=_arguments.OrNone(click.INT), help="Stop after this many failed trials in a row.")
+@click.option("--target", type=_OrNone(click.FLOAT), help="Stop when the figure of merit is this good.")
+@click.option("--patience", type=_OrNone(click.INT), help="Stop after this many trials without improvement.")
+@click.option("--max-failures", type=_OrNone(click.INT), help="Stop after this many failed trials in a row.")
 @click.option("--allow-changes", is_flag=True, help="Go on even if the command or its sources changed.")
 @click.option("--force-lock", is_flag=True, help="Take it from another driver that is surely gone.")
 @_arguments.settings("Any argument of the evaluator, VALUE as in TOML: manager_options.poll=1.")
